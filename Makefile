@@ -1,0 +1,54 @@
+# make simulate and make test need only Python 3.10 or newer: they install what is missing first.
+PYTHON ?= python3
+RUN_DIR ?= runs/demo
+PYTEST_ARGS ?=
+CONSTRAINTS := constraints-py311.txt
+TORCH ?= $(shell sed -n 's/^torch==//p' $(CONSTRAINTS))
+# Used only on Linux without an NVIDIA GPU, where PyPI's torch would bring CUDA; see .ci/install.
+TORCH_BUILD ?= auto
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+export PYTHON TORCH TORCH_BUILD TORCH_CPU_INDEX
+
+SIMULATE = python -m fedswin.operations.demo "$(RUN_DIR)"
+
+# NVFlare starts processes of its own as `python3`: they must find the environment's.
+IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install simulate test test-long lint format lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+install: $(INSTALLED) ## make .venv with the project and all it needs
+
+$(INSTALLED): pyproject.toml $(CONSTRAINTS) .ci/install
+	@.ci/install .venv $(CONSTRAINTS)
+	@touch $@
+
+simulate: $(INSTALLED) ## train three phantom hospitals together, into RUN_DIR (runs/demo)
+	@$(IN_VENV) $(SIMULATE)
+
+test: $(INSTALLED) ## the fast tests, and one of each kind that starts NVFlare
+	@$(IN_VENV) pytest -m "not long" $(PYTEST_ARGS)
+
+test-long: $(INSTALLED) ## the slow tests: the fault matrix, the refusals
+	@$(IN_VENV) pytest -m long $(PYTEST_ARGS) || { code=$$?; \
+	  [ $$code -ne 5 ] || echo "test-long: no test is marked long, so nothing was checked" >&2; exit $$code; }
+
+lint: $(INSTALLED) ## ruff check, ruff format --check, mypy
+	@$(IN_VENV) ruff check
+	@$(IN_VENV) ruff format --check
+	@$(IN_VENV) mypy
+
+format: $(INSTALLED) ## mend what ruff can mend
+	@$(IN_VENV) ruff check --fix
+	@$(IN_VENV) ruff format
+
+lock: ## write constraints-py311.txt anew from the ranges in pyproject.toml
+	@.ci/lock $(CONSTRAINTS)
+
+clean: ## remove caches and build outputs; .venv and runs/ stay
+	rm -rf build dist custom/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find custom tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,262 @@
+"""The command ``fedswin``: each subcommand parses, calls one function, and prints."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from fedswin.config import load_job
+from fedswin.errors import FedSwinError
+
+app = typer.Typer(
+    help="Pre-train and fine-tune a Swin UNETR on CT together, without sharing a scan.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+data_app = typer.Typer(help="Make, split and check site folders.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+console = Console(highlight=False, soft_wrap=True)
+
+JobArgument = Annotated[Path, typer.Argument(help="The job file.", metavar="JOB")]
+SitesOption = Annotated[Path, typer.Option("--data", help="The folder that holds the site folders.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Where to write; it must not exist.")]
+InitOption = Annotated[
+    Path | None,
+    typer.Option("--init", help="Start from this weights file, or from the best model of this run."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a setting of the job: section.key=value. May be repeated."),
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is at --out.")]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Take warnings about the data as errors.")]
+KitOption = Annotated[
+    Path,
+    typer.Option("--kit", envvar="FEDSWIN_KIT", help="The startup kit of a person. Default: $FEDSWIN_KIT."),
+]
+
+
+@data_app.command()
+def phantom(
+    out: Annotated[Path, typer.Argument(help="The folder to write; it must not exist.")],
+    sites: Annotated[int, typer.Option(help="Number of hospitals.", min=1)] = 3,
+    volumes: Annotated[int, typer.Option(help="Volumes of a hospital, on average.", min=3)] = 6,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same bytes.", min=0)] = 0,
+    spacing: Annotated[float, typer.Option(help="Typical voxel size in mm.", min=1.0)] = 3.0,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Write synthetic abdominal CT of several hospitals, with the 13 organs of BTCV.
+
+    Example: fedswin data phantom phantoms --sites 3 --volumes 6 --seed 0
+    """
+    from fedswin.data.phantom import write_phantoms
+
+    with console.status("") as status:
+        folders = write_phantoms(
+            out,
+            sites=sites,
+            volumes=volumes,
+            seed=seed,
+            spacing=spacing,
+            overwrite=overwrite,
+            progress=status.update,
+        )
+    console.print(f"{out}: {len(folders)} sites, {', '.join(folder.name for folder in folders)}")
+
+
+@data_app.command()
+def shard(
+    collection: Annotated[Path, typer.Argument(help="A folder of <source>/<case>, or a datalist file.")],
+    out: Annotated[Path, typer.Argument(help="The folder of site folders to write.")],
+    by: Annotated[Literal["source", "iid"], typer.Option(help="One site a source, or by chance.")],
+    sites: Annotated[int | None, typer.Option(help="Number of sites, for iid.", min=1)] = None,
+    only: Annotated[str | None, typer.Option(help="Glob on <source>/<case>, such as 'sarcoma/*'.")] = None,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the images instead of linking them.")] = False,
+    keep_test: Annotated[Path | None, typer.Option(help="What is test in this folder is test here too.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Split a collection of CT into site folders.
+
+    Example: fedswin data shard collection sites --by source
+    """
+    from fedswin.data.shard import shard as write_shard
+
+    result = write_shard(
+        collection,
+        out,
+        by=by,
+        sites=sites,
+        only=only,
+        copy=copy,
+        keep_test=keep_test,
+        seed=seed,
+        overwrite=overwrite,
+    )
+    for name, counts in result.sites.items():
+        console.print(f"{name}: " + ", ".join(f"{count} {split}" for split, count in counts.items()))
+    _print_notes(result.messages)
+
+
+@data_app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="A site folder, or a folder of site folders.")],
+    job: Annotated[Path | None, typer.Option(help="Check labels against this job's classes.")] = None,
+) -> None:
+    """Read every case of a site and say what is wrong with it; exit 1 if anything is.
+
+    Example: fedswin data check sites/hospital_a --job jobs/finetune_btcv.yaml
+    """
+    from fedswin.data.check import check_site
+    from fedswin.data.datalist import DATALIST, read_site, site_folders
+
+    settings = load_job(job) if job else None
+    read_labels = settings is None or settings.task == "finetune"
+    labels = settings.segmentation.known_values if settings and read_labels else None
+    folders = [folder] if (folder / DATALIST).exists() else list(site_folders(folder).values())
+    findings = []
+    for site in map(read_site, folders):
+        found = check_site(site, labels=labels, read_labels=read_labels)
+        cases = sum(len(cases) for cases in site.splits.values())
+        console.print(f"{site.name}: {cases} cases, {len(found)} problems")
+        findings += found
+    _print_notes([str(finding) for finding in findings])
+    if findings:
+        raise typer.Exit(1)
+
+
+@app.command()
+def simulate(
+    job: JobArgument,
+    data: SitesOption,
+    out: OutOption,
+    init: InitOption = None,
+    gpus: Annotated[str | None, typer.Option(help="GPUs that the sites share, such as 0,1. Default: none.")] = None,
+    settings: SetOption = None,
+    strict: StrictOption = False,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Run a job with every site folder as a hospital, in NVFlare's simulator.
+
+    Example: fedswin simulate jobs/demo/pretrain.yaml --data sites --out runs/pretrain
+    """
+    from fedswin.operations.simulate import simulate as run
+
+    run(
+        load_job(job, settings or ()),
+        data,
+        out,
+        init=init,
+        gpus=[int(number) for number in gpus.split(",")] if gpus else [],
+        strict=strict,
+        overwrite=overwrite,
+        console=console,
+    )
+    _print_outcome(out)
+
+
+@app.command()
+def train(
+    job: JobArgument,
+    data: Annotated[Path, typer.Option("--data", help="A site folder, or a folder of site folders.")],
+    out: OutOption,
+    pool: Annotated[bool, typer.Option("--pool", help="Train on all sites' cases together.")] = False,
+    init: InitOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    settings: SetOption = None,
+    strict: StrictOption = False,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Run a job without a federation: at one site, at each site by itself, or on all cases pooled.
+
+    Given a folder of site folders, each site's run goes to OUT/<site>.
+
+    Example: fedswin train jobs/finetune_btcv.yaml --data sites/hospital_a --out runs/alone
+    """
+    from fedswin.operations.train import train as run
+
+    run(
+        load_job(job, settings or ()),
+        data,
+        out,
+        pool=pool,
+        init=init,
+        resume=resume,
+        strict=strict,
+        overwrite=overwrite,
+        console=console,
+    )
+    _print_outcome(out)
+
+
+@app.command()
+def evaluate(
+    models: Annotated[list[Path], typer.Argument(help="Weights files or run folders.", metavar="MODEL…")],
+    data: SitesOption,
+    out: OutOption,
+    split: Annotated[Literal["test", "validation"], typer.Option()] = "test",
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Score segmentation models on every site's cases: a table of models by sites, a row for each case.
+
+    Example: fedswin evaluate runs/finetune runs/scratch --data sites --out runs/evaluation
+    """
+    from fedswin.operations import evaluate as evaluation
+
+    evaluation.refuse_output(out, overwrite=overwrite)
+    with console.status("") as status:
+        results = evaluation.evaluate(models, data, split=split, progress=status.update)
+    evaluation.write_evaluation(results, out, split=split)
+    console.print(evaluation.render(results))
+    console.print(f"{out}: evaluation.json, cases.csv")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder or a weights file.")],
+    to: Annotated[Literal["encoder", "swinvit"], typer.Option(help="The form of the file.")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write.")],
+    which: Annotated[Literal["best", "last"], typer.Option()] = "best",
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Write the encoder for other tools: swinvit is what MONAI's SwinUNETR.load_from reads.
+
+    Example: fedswin export runs/pretrain --to swinvit --out encoder.pt
+    """
+    from fedswin.weights.export import export as write
+
+    count = write(run, to, out, which=which, overwrite=overwrite)
+    console.print(f"{out}: {count} encoder tensors")
+
+
+def main() -> None:
+    """Run the command line; a `FedSwinError` becomes one message and exit code 1."""
+    logging.getLogger().addHandler(logging.NullHandler())
+    warnings.simplefilter("ignore")
+    try:
+        app()
+    except FedSwinError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"Error: {error}", markup=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    for note in notes:
+        console.print(f"- {note}", markup=False)
+
+
+def _print_outcome(out: Path) -> None:
+    console.print(f"Done. Models, metrics and curves are in {out}", markup=False)
+    console.print(f"Look at the curves: tensorboard --logdir {out}", markup=False)

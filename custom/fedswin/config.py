@@ -1,0 +1,321 @@
+"""Every setting of a job, typed, with the paper's value as default.
+
+A job file is YAML with the sections below; an unknown key is refused with the nearest name. "Paper" is
+Tang et al., "Self-Supervised Pre-Training of Swin Transformers for 3D Medical Image Analysis", CVPR 2022.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fedswin.errors import FedSwinError, nearest
+
+Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A group of settings: immutable, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+class ModelSettings(Section):
+    """The Swin encoder (paper, section 3.1: patch 2, window 7, depths 2-2-2-2, heads 3-6-12-24)."""
+
+    feature_size: Literal[12, 24, 48] = 48
+    """C, the width of the first stage."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
+
+
+class DataSettings(Section):
+    """From a NIfTI file to a sub-volume."""
+
+    spacing: tuple[float, float, float] | None = None
+    """Voxel size in mm along R, A and S after resampling; null keeps the image's own."""
+    hu_window: tuple[float, float] = (-1000.0, 1000.0)
+    """Hounsfield units mapped to 0 and 1; values outside are clipped."""
+    roi: tuple[Positive, Positive, Positive] = (96, 96, 96)
+    """Size of a sub-volume in voxels along R, A and S."""
+    cache: Literal["memory", "disk"] = "memory"
+    """Where preprocessed volumes are kept: in RAM, or below ``FEDSWIN_CACHE`` (default ``~/.cache/fedswin``)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> DataSettings:
+        if any(side % 32 for side in self.roi):
+            raise ValueError(
+                f"roi {list(self.roi)}: every side must be a multiple of 32, since Swin UNETR halves it five times"
+            )
+        if self.hu_window[0] >= self.hu_window[1]:
+            raise ValueError(f"hu_window {list(self.hu_window)}: the lower bound must be below the upper one")
+        if self.spacing and min(self.spacing) <= 0:
+            raise ValueError(f"spacing {list(self.spacing)}: every voxel size must be above 0 mm")
+        return self
+
+
+class LossWeights(Section):
+    """The lambdas of the paper's equation 6."""
+
+    inpainting: NotNegative = 1.0
+    rotation: NotNegative = 1.0
+    contrastive: NotNegative = 1.0
+
+
+class PretrainingSettings(Section):
+    """The three proxy tasks (paper, section 4)."""
+
+    loss_weights: LossWeights = LossWeights()
+    rotation_axis: Literal["x", "y", "z"] = "z"
+    """Patient axis of the rotations by 0, 90, 180 and 270 degrees (paper: z, head to foot)."""
+    cutout_rate: Annotated[float, Field(ge=0, le=0.9)] = 0.3
+    """Share of the voxels that is dropped from each view."""
+    temperature: Annotated[float, Field(gt=0)] = 0.5
+    embedding_size: Positive = 512
+    reconstruction_head: Literal["transposed", "deconv5"] = "transposed"
+    """One transposed convolution (paper), or five stages of x2, an eighth of its parameters at C=48."""
+    rotation_head: Literal["mlp", "linear"] = "mlp"
+    """An MLP (paper, section 4.2), or one linear layer (reference code)."""
+
+
+class SegmentationSettings(Section):
+    """What is segmented, and how it is scored."""
+
+    classes: dict[str, int | list[int]] = Field(default_factory=dict)
+    """``{name: label value or list of values}``, in the order of the output channels after background."""
+    background: list[int] = Field(default_factory=list)
+    """Label values beside 0 that count as background; any other value in a label map is an error."""
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Overlap of neighbouring windows in sliding-window inference."""
+
+    @model_validator(mode="after")
+    def _check(self) -> SegmentationSettings:
+        values = [0, *self.background, *(value for values in self.label_values for value in values)]
+        twice = sorted({value for value in values if values.count(value) > 1})
+        if twice:
+            raise ValueError(f"label value {twice[0]} is used twice; 0 is always background")
+        return self
+
+    @property
+    def label_values(self) -> list[list[int]]:
+        """The label values of each class."""
+        return [values if isinstance(values, list) else [values] for values in self.classes.values()]
+
+    @property
+    def known_values(self) -> set[int]:
+        """Every label value that a label map may hold."""
+        return {0, *self.background, *(value for values in self.label_values for value in values)}
+
+
+class AugmentationSettings(Section):
+    """Probabilities and sizes of the fine-tuning augmentations."""
+
+    flip: Annotated[float, Field(ge=0, le=1)] = 0.2
+    rotate90: Annotated[float, Field(ge=0, le=1)] = 0.2
+    scale_intensity: Annotated[float, Field(ge=0, le=1)] = 0.1
+    shift_intensity: Annotated[float, Field(ge=0, le=1)] = 0.1
+
+
+class TrainerSettings(Section):
+    """The optimizer and the machine (paper, section 5.2: AdamW, 4e-4, 1e-5, 500 warm-up iterations, cosine)."""
+
+    batch_size: Positive = 4
+    """Sub-volumes a step; in pre-training each gives two views."""
+    learning_rate: Annotated[float, Field(gt=0)] = 4e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: NotNegative = 1e-5
+    warmup_steps: Annotated[int, Field(ge=0)] = 500
+    gradient_clip: Annotated[float, Field(gt=0)] | None = 1.0
+    """Largest norm of the gradient; null switches clipping off."""
+    amp: bool = True
+    """bfloat16 autocast on a GPU; has no effect on a CPU."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    cpu_threads: Positive | None = None
+    """CPU threads a site uses; null shares the machine's cores among the sites that run on it."""
+
+
+class FederationSettings(Section):
+    """Rounds, sites and what they exchange."""
+
+    rounds: Positive = 900
+    local_steps: Positive = 500
+    """Optimizer steps of a site in one round; rounds x local_steps is the study's length."""
+    min_sites: Positive = 1
+    sites: list[str] | None = None
+    """The sites that take part; null takes every site there is."""
+    reset_optimizer: bool = False
+    """Start each round with a fresh optimizer instead of the site's own from the round before."""
+
+
+class Job(Section):
+    """What to train and how to federate it; never where a hospital's data is."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    task: Literal["pretrain", "finetune"]
+    seed: Annotated[int, Field(ge=0)] = 0
+    model: ModelSettings = ModelSettings()
+    data: DataSettings = DataSettings()
+    pretraining: PretrainingSettings = PretrainingSettings()
+    segmentation: SegmentationSettings = SegmentationSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
+    trainer: TrainerSettings = TrainerSettings()
+    federation: FederationSettings = FederationSettings()
+
+    @model_validator(mode="after")
+    def _check(self) -> Job:
+        problem = _pretraining_problem(self) if self.task == "pretrain" else _finetuning_problem(self)
+        if problem:
+            raise ValueError(problem)
+        return self
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole study."""
+        return self.federation.rounds * self.federation.local_steps
+
+    @property
+    def key_metric(self) -> tuple[str, Literal["min", "max"]]:
+        """The metric that picks ``best.pt``, and whether less or more of it is better."""
+        return ("loss", "min") if self.task == "pretrain" else ("dice", "max")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every setting as plain values."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        """Return the job file with every setting written out."""
+        return yaml.safe_dump(self.as_dict(), sort_keys=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all settings: two jobs with the same digest do the same."""
+        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
+
+
+def load_job(path: Path, overrides: Sequence[str] = ()) -> Job:
+    """Read a job file.
+
+    Args:
+        path: the YAML file.
+        overrides: ``section.key=value`` strings that replace settings; values are read as YAML.
+
+    Raises:
+        FedSwinError: if the file cannot be read, or a key or value in it is wrong.
+    """
+    content = read_mapping(path, "job file", "'name' and 'task'")
+    for override in overrides:
+        _override(content, override)
+    return parse_job(content, str(path))
+
+
+def parse_job(content: dict[str, Any], where: str) -> Job:
+    """Check ``content`` and return the job; ``where`` names its origin in error messages.
+
+    Raises:
+        FedSwinError: if a key or value is wrong.
+    """
+    return parse_section(Job, content, where)
+
+
+def read_mapping(path: Path, what: str, keys: str) -> dict[str, Any]:
+    """Read a YAML file whose top level is a mapping.
+
+    Args:
+        path: the file.
+        what: what the file is, for messages: "job file".
+        keys: what it holds at least, for messages: "'name' and 'task'".
+
+    Raises:
+        FedSwinError: if the file cannot be read, or is something else.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise FedSwinError(f"{path}: cannot read the {what}: {error.strerror}.") from None
+    except yaml.YAMLError as error:
+        raise FedSwinError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise FedSwinError(f"{path}: a {what} is a mapping with at least {keys}.")
+    return content
+
+
+def parse_section(kind: type[SectionT], content: dict[str, Any], where: str) -> SectionT:
+    """Check ``content`` and return it as a ``kind``; ``where`` names its origin in error messages.
+
+    Raises:
+        FedSwinError: if a key or value is wrong.
+    """
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        lines = [_explain(kind, dict(problem)) for problem in error.errors()]
+        raise FedSwinError(f"{where}: " + "; ".join(lines)) from None
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals:
+        raise FedSwinError(f"--set {override}: expected section.key=value, such as federation.rounds=3.")
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        content = content.setdefault(section, {})
+        if not isinstance(content, dict):
+            raise FedSwinError(f"--set {override}: '{section}' is a value, not a section.")
+    content[last] = yaml.safe_load(value)
+
+
+def _explain(kind: type[Section], problem: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        *sections, key = problem["loc"]
+        return f"unknown key '{where}'{nearest(str(key), _section_at(kind, sections).model_fields)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
+
+
+def _section_at(section: type[Section], location: Sequence[str | int]) -> type[Section]:
+    for part in location:
+        if isinstance(part, str):  # a number is a place in a list of sections
+            annotation = section.model_fields[part].annotation
+            kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
+            section = next(kind for kind in kinds if issubclass(kind, Section))
+    return section
+
+
+def _pretraining_problem(job: Job) -> str | None:
+    if job.trainer.batch_size < 2 and job.pretraining.loss_weights.contrastive:
+        return (
+            "trainer.batch_size is 1: contrastive coding needs at least 2 sub-volumes, since with 1 there are no "
+            "negatives. Raise it, or set pretraining.loss_weights.contrastive to 0"
+        )
+    if not any(job.pretraining.loss_weights.model_dump().values()):
+        return "pretraining.loss_weights: all three are 0, so there is nothing to learn"
+    axis = "xyz".index(job.pretraining.rotation_axis)
+    plane = [side for number, side in enumerate(job.data.roi) if number != axis]
+    if plane[0] != plane[1]:
+        return (
+            f"data.roi {list(job.data.roi)}: the two sides perpendicular to {job.pretraining.rotation_axis} must be "
+            "equal, since the sub-volume is rotated in that plane"
+        )
+    return None
+
+
+def _finetuning_problem(job: Job) -> str | None:
+    if not job.segmentation.classes:
+        return "segmentation.classes is empty: name at least one class and its label value"
+    if max(job.data.roi) < 64:
+        return (
+            f"data.roi {list(job.data.roi)}: segmentation needs at least one side of 64 or more, since instance "
+            "norm cannot work on a bottleneck of a single voxel"
+        )
+    return None

@@ -1,0 +1,131 @@
+"""Check a site's data before a study starts: every fault of every case at once, each with its fix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from fedswin.data.datalist import DATALIST, SPLITS, Case, Site
+from fedswin.data.volume import (
+    VolumeError,
+    hu_problem,
+    read_volume,
+    read_voxels,
+    require_label_values,
+    require_same_grid,
+)
+from fedswin.errors import FedSwinError
+
+_HU_FIX = "Convert it again from DICOM with 'fedswin data convert', which applies the rescale to HU."
+
+Labels = Mapping[str, int | Sequence[int]] | Collection[int]
+"""The label values of a job: its classes, or the values themselves. The background, 0, is always one."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault: how bad it is, which file or list it is about, the problem, and what to do."""
+
+    severity: Literal["error", "warning"]
+    where: str
+    problem: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.problem}. {self.fix}"
+
+
+def check_site(
+    site: Site,
+    *,
+    labels: Labels | None,
+    read_labels: bool,
+    progress: Callable[[int, int], None] | None = None,
+    workers: int = 1,
+) -> list[Finding]:
+    """Read every case of ``site`` and return what is wrong, in the order of the datalist.
+
+    A file that cannot be used is an error; an image that cannot be in HU is a warning.
+
+    Args:
+        site: as ``read_site`` returns it.
+        labels: the allowed label values, or ``None`` to allow every whole number.
+        read_labels: whether to check label maps. Pre-training has no business with them: with ``False``
+            no label file is touched.
+        progress: called with ``(cases done, cases in all)`` after each case.
+        workers: how many cases are read at the same time; each takes the memory of one image and label.
+    """
+    cases = [case for split in SPLITS for case in site.cases(split)]
+    allowed = None if labels is None else _values(labels)
+    inspect = partial(_inspect, site, allowed=allowed, read_labels=read_labels)
+    findings = _empty(site)
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        for done, found in enumerate(pool.map(inspect, cases), start=1):
+            findings += found
+            if progress:
+                progress(done, len(cases))
+    return findings
+
+
+def require_sound(findings: Sequence[Finding], *, strict: bool = False) -> list[Finding]:
+    """Return the warnings among ``findings``.
+
+    Raises:
+        FedSwinError: if there is an error, or with ``strict`` a warning; it lists them, one a line.
+    """
+    fatal = [finding for finding in findings if strict or finding.severity == "error"]
+    if fatal:
+        lines = "".join(f"\n- {finding}" for finding in fatal)
+        raise FedSwinError(f"The data cannot be used as it is; faults found: {len(fatal)}.{lines}")
+    return list(findings)
+
+
+def _values(labels: Labels) -> set[int]:
+    values: set[int] = {0}
+    for value in labels.values() if isinstance(labels, Mapping) else labels:
+        values.update([value] if isinstance(value, int) else value)
+    return values
+
+
+def _empty(site: Site) -> list[Finding]:
+    if site.cases("training"):
+        return []
+    fix = f"Add cases to 'training' in its {DATALIST}, or leave the site out of the study."
+    return [Finding("error", f"{site.name}/{DATALIST}", "there is no training case", fix)]
+
+
+def _inspect(site: Site, case: Case, *, allowed: set[int] | None, read_labels: bool) -> list[Finding]:
+    findings: list[Finding] = []
+    image = label = None
+    with _collected(site, findings):
+        image = read_volume(case.image)
+        problem = hu_problem(read_voxels(case.image))
+        if problem:
+            findings.append(Finding("warning", _where(site, case.image), problem, _HU_FIX))
+    if not case.label or not read_labels:
+        return findings
+    with _collected(site, findings):
+        label = read_volume(case.label)
+        require_label_values(case.label, read_voxels(case.label), allowed)
+    with _collected(site, findings):
+        if image is not None and label is not None:
+            require_same_grid(case.label, image, label)
+    return findings
+
+
+@contextmanager
+def _collected(site: Site, findings: list[Finding]) -> Iterator[None]:
+    try:
+        yield
+    except VolumeError as error:
+        findings.append(Finding("error", _where(site, error.path), error.problem, error.fix))
+
+
+def _where(site: Site, path: Path) -> str:
+    folder = site.folder.absolute()
+    return f"{site.name}/{path.relative_to(folder).as_posix()}" if path.is_relative_to(folder) else str(path)

@@ -1,0 +1,154 @@
+"""A site folder: ``datalist.json`` in the Medical Segmentation Decathlon form, and the images beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fedswin.errors import FedSwinError
+
+DATALIST = "datalist.json"
+SPLITS = ("training", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One CT volume of a site.
+
+    Attributes:
+        image: absolute path of the image.
+        label: absolute path of the label map, or ``None`` for a case without one.
+        patient: the patient's pseudonym; cases of one patient never cross splits.
+    """
+
+    image: Path
+    label: Path | None = None
+    patient: str = ""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A hospital's share of the data: its name and the cases of each split."""
+
+    name: str
+    folder: Path
+    splits: Mapping[str, Sequence[Case]] = field(default_factory=dict)
+
+    def cases(self, split: str, *, labelled: bool = False) -> list[Case]:
+        """Return the cases of ``split``, or only those with a label."""
+        return [case for case in self.splits.get(split, ()) if case.label or not labelled]
+
+
+def site_folders(sites_dir: Path) -> dict[str, Path]:
+    """Return ``{site name: folder}`` for every folder of ``sites_dir`` that holds a datalist.
+
+    Raises:
+        FedSwinError: if there is no such folder.
+    """
+    found = {path.parent.name: path.parent for path in sorted(sites_dir.glob(f"*/{DATALIST}"))}
+    if not found:
+        raise FedSwinError(
+            f"{sites_dir}: no site folder found. A site folder is a folder with a {DATALIST}; "
+            "make some with 'fedswin data phantom' or 'fedswin data shard'."
+        )
+    return found
+
+
+def read_site(folder: Path) -> Site:
+    """Read the site folder ``folder``; the site's name is the folder's name.
+
+    Raises:
+        FedSwinError: as ``read_datalist``.
+    """
+    splits, _ = read_datalist(folder / DATALIST)
+    return Site(folder.resolve().name, folder, splits)
+
+
+def read_datalist(path: Path) -> tuple[dict[str, list[Case]], dict[str, Any]]:
+    """Read a datalist file; return the cases of each split, and its other top-level keys.
+
+    Raises:
+        FedSwinError: if the datalist is missing or malformed, an image or label it names does not
+            exist, or one case or patient is in two splits.
+    """
+    content = _read_object(path)
+    splits = {split: _read_split(path, split, content.get(split, [])) for split in SPLITS}
+    _refuse_overlap(path, splits)
+    return splits, {key: value for key, value in content.items() if key not in SPLITS}
+
+
+def write_datalist(folder: Path, splits: Mapping[str, Sequence[Case]], **top_level: Any) -> None:
+    """Write ``folder/datalist.json``; paths inside the folder are written relative to it.
+
+    Args:
+        folder: the site folder; it must exist.
+        splits: the cases of each split.
+        top_level: further top-level keys, such as ``description``.
+    """
+    content: dict[str, Any] = {**top_level}
+    for split in SPLITS:
+        content[split] = [_entry(folder, case) for case in splits.get(split, ())]
+    (folder / DATALIST).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _entry(folder: Path, case: Case) -> dict[str, str]:
+    entry = {"image": _relative(folder, case.image)}
+    if case.label:
+        entry["label"] = _relative(folder, case.label)
+    if case.patient:
+        entry["patient"] = case.patient
+    return entry
+
+
+def _relative(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FedSwinError(f"{path} does not exist. Write it with 'fedswin data shard'.") from None
+    except OSError as error:
+        raise FedSwinError(f"{path} cannot be read: {error.strerror}. It must be a readable JSON file.") from None
+    except ValueError as error:
+        raise FedSwinError(f"{path} is not valid JSON: {error}. Correct it, or write it again.") from None
+    if not isinstance(content, dict):
+        raise FedSwinError(f"{path}: expected an object with the keys {', '.join(SPLITS)}.")
+    return content
+
+
+def _read_split(path: Path, split: str, entries: Any) -> list[Case]:
+    if not isinstance(entries, list):
+        raise FedSwinError(f"{path}: '{split}' must be a list of cases.")
+    return [_read_case(path, split, number, entry) for number, entry in enumerate(entries)]
+
+
+def _read_case(path: Path, split: str, number: int, entry: Any) -> Case:
+    where = f"{path}: {split}[{number}]"
+    if isinstance(entry, str):  # the Decathlon's own test list is a list of file names
+        entry = {"image": entry}
+    if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
+        raise FedSwinError(f'{where} has no \'image\'. Each case is {{"image": path, "label": path (optional)}}.')
+    image = _existing(where, path.parent / entry["image"])
+    if not isinstance(entry.get("label", ""), str | None):
+        raise FedSwinError(f"{where}: 'label' is {entry['label']!r}, not one path. Merge the label maps into one file.")
+    label = _existing(where, path.parent / entry["label"]) if entry.get("label") else None
+    return Case(image, label, str(entry.get("patient") or entry["image"]))
+
+
+def _existing(where: str, path: Path) -> Path:
+    if not path.is_file():
+        raise FedSwinError(f"{where}: {path} does not exist. Put the file there or take the case off the list.")
+    return path.absolute()
+
+
+def _refuse_overlap(path: Path, splits: Mapping[str, Sequence[Case]]) -> None:
+    seen: dict[str, str] = {}
+    for split, cases in splits.items():
+        for key in {key for case in cases for key in (str(case.image.resolve()), f"patient {case.patient}")}:
+            if seen.setdefault(key, split) != split:
+                raise FedSwinError(f"{path}: {key} is in both '{seen[key]}' and '{split}'. Keep it in one of them.")

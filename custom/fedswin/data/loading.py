@@ -1,0 +1,151 @@
+"""From the image files of a site to sub-volumes: preprocessed once and cached, then cropped by seed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import CacheDataset, Dataset, PersistentDataset
+from monai.transforms import (
+    Compose,
+    CropForegroundd,
+    EnsureTyped,
+    FgBgToIndicesd,
+    LoadImaged,
+    MapLabelValued,
+    Orientationd,
+    ScaleIntensityRanged,
+    Spacingd,
+    SpatialPadd,
+)
+from torch import Tensor
+
+from fedswin.config import DataSettings, Job
+from fedswin.data.datalist import Case
+
+Item = dict[str, Tensor]
+"""A preprocessed case in RAS: ``image`` (1, X, Y, Z), float32 of 0 to 1. For fine-tuning also ``label``
+(1, X, Y, Z), uint8 class indices, and the flat indices of its ``label_fg_indices`` and ``label_bg_indices``."""
+
+_AIR_HU = -500.0
+_REDRAWS = 20
+
+
+def preprocessing(job: Job) -> Compose:
+    """Return the deterministic part of loading: RAS, spacing, HU window, foreground crop, padding.
+
+    It maps ``{"image": path}`` (and ``"label": path`` for fine-tuning) to an `Item`. A pre-training job
+    has no label key anywhere, so it cannot open one.
+    """
+    finetuning = job.task == "finetune"
+    keys = ["image", "label"] if finetuning else ["image"]
+    modes = ["bilinear", "nearest"] if finetuning else ["bilinear"]
+    data = job.data
+    steps: list[Callable[..., Any]] = [
+        LoadImaged(keys, image_only=True, ensure_channel_first=True),
+        Orientationd(keys, axcodes="RAS", labels=None),
+    ]
+    if data.spacing:
+        steps.append(Spacingd(keys, pixdim=data.spacing, mode=modes))
+    steps += [
+        ScaleIntensityRanged("image", *data.hu_window, 0.0, 1.0, clip=True),
+        CropForegroundd(keys, source_key="image", select_fn=_AboveAir(data), allow_smaller=True),
+        SpatialPadd(keys, data.roi),
+    ]
+    if finetuning:
+        steps += [_class_indices(job), FgBgToIndicesd("label", image_key="image")]
+    return Compose([*steps, EnsureTyped(keys, track_meta=False)])
+
+
+class Volumes:
+    """The preprocessed cases of one split, in memory or on disk.
+
+    Args:
+        cases: the cases; for fine-tuning each must have a label.
+        job: decides the preprocessing and the cache.
+        progress: called after each case that is made ready at the start.
+    """
+
+    def __init__(self, cases: Sequence[Case], job: Job, progress: Callable[[str], None] = lambda _: None) -> None:
+        entries = [_entry(case, job) for case in cases]
+        self._dataset = _dataset(entries, preprocessing(job), job.data.cache)
+        for number in range(len(entries)):
+            self._dataset[number]
+            progress(f"read case {number + 1} of {len(entries)}")
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, number: int) -> Item:
+        return dict(self._dataset[number])
+
+
+def case_order(cases: int, first: int, count: int, rng_of_epoch: Callable[[int], np.random.Generator]) -> list[int]:
+    """Return which case each of ``count`` draws, from the ``first`` on, reads: every case once an epoch."""
+    draws = range(first, first + count)
+    orders = {epoch: rng_of_epoch(epoch).permutation(cases) for epoch in {draw // cases for draw in draws}}
+    return [int(orders[draw // cases][draw % cases]) for draw in draws]
+
+
+def random_crop(volume: Tensor, data: DataSettings, rng: np.random.Generator) -> Tensor:
+    """Cut a random sub-volume of ``data.roi`` from ``volume`` (1, X, Y, Z).
+
+    A crop with less than 1 % of its voxels above air is drawn again, at most 20 times; then it is taken
+    as it is.
+    """
+    for _ in range(_REDRAWS):
+        starts = [int(rng.integers(size - side + 1)) for size, side in zip(volume.shape[1:], data.roi, strict=True)]
+        x, y, z = (slice(start, start + side) for start, side in zip(starts, data.roi, strict=True))
+        crop = volume[:, x, y, z]
+        if (crop > _air_level(data)).float().mean() >= 0.01:
+            break
+    return crop
+
+
+class _AboveAir:
+    """Tells body from air in a windowed image; a class, so that a cache on disk can name it."""
+
+    def __init__(self, data: DataSettings) -> None:
+        self.level = _air_level(data)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        return image > self.level
+
+
+def _air_level(data: DataSettings) -> float:
+    low, high = data.hu_window
+    return min(max((_AIR_HU - low) / (high - low), 0.0), 1.0)
+
+
+def _class_indices(job: Job) -> MapLabelValued:
+    settings = job.segmentation
+    pairs = [(value, index + 1) for index, values in enumerate(settings.label_values) for value in values]
+    pairs += [(value, 0) for value in settings.background]
+    return MapLabelValued("label", [value for value, _ in pairs], [index for _, index in pairs], dtype=torch.uint8)
+
+
+def _entry(case: Case, job: Job) -> dict[str, Any]:
+    settings = f"{job.data!r} {job.segmentation!r}"
+    entry: dict[str, Any] = {"image": str(case.image), "stamp": _stamp(case.image), "settings": settings}
+    if job.task == "finetune":
+        if case.label is None:
+            raise ValueError(f"{case.image} has no label")
+        entry |= {"label": str(case.label), "label_stamp": _stamp(case.label)}
+    return entry
+
+
+def _stamp(path: Path) -> list[int]:
+    """What changes when the file does; a cache on disk is keyed by the whole entry."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _dataset(entries: list[dict[str, Any]], transform: Compose, cache: str) -> Dataset:
+    if cache == "memory":
+        return CacheDataset(entries, transform, runtime_cache=True, progress=False, copy_cache=False, num_workers=None)
+    folder = Path(os.environ.get("FEDSWIN_CACHE", Path.home() / ".cache" / "fedswin"))
+    return PersistentDataset(entries, transform, cache_dir=folder)

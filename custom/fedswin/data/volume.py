@@ -1,0 +1,206 @@
+"""One NIfTI volume: read it whole, and judge whether it is what training needs."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import zlib
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from fedswin.errors import FedSwinError
+
+SUFFIXES = (".nii.gz", ".nii")
+SMALLEST_SPACING_MM = 1e-3
+GRID_TOLERANCE_MM = 1e-2
+"""How far the corners of a label grid may lie from its image's: far above the rounding of float32
+headers (1e-4 mm), far below a voxel."""
+
+_AIR_AND_FAT = (-1100, -75)
+_SOFT_TISSUE = (-200, 200)
+_BLANK_BELOW = -1500
+_CHUNK_BYTES = 1 << 20
+_UNREADABLE = (
+    ImageFileError, HeaderDataError, OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error
+)  # fmt: skip
+
+Voxels = NDArray[Any]
+_T = TypeVar("_T")
+
+
+class VolumeError(FedSwinError):
+    """A file that cannot be used: ``path``, the ``problem`` and its ``fix``, also as one message."""
+
+    def __init__(self, path: Path, problem: str, fix: str) -> None:
+        super().__init__(f"{path}: {problem}. {fix}")
+        self.path, self.problem, self.fix = path, problem, fix
+
+
+def volume_suffix(path: Path) -> str:
+    """Return ``.nii.gz`` or ``.nii``, or an empty string if ``path`` is not named as a NIfTI file."""
+    return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), "")
+
+
+def read_volume(path: Path) -> nib.Nifti1Image:
+    """Open a NIfTI-1 or NIfTI-2 file and check its header; its voxels stay on disk.
+
+    Raises:
+        VolumeError: if the file is missing, is not NIfTI, is not 3-D, holds no voxel or colours, or
+            its affine is singular or not finite.
+    """
+    if not path.is_file():
+        raise VolumeError(path, "there is no such file", "Put it there, or take the case off the list.")
+    if not volume_suffix(path):
+        raise VolumeError(path, "is not named .nii or .nii.gz", "Convert it with 'fedswin data convert'.")
+    image = _readable(path, lambda: nib.load(path))
+    if not isinstance(image, nib.Nifti1Image):
+        raise VolumeError(path, f"is not NIfTI but {type(image).__name__}", "Convert it to NIfTI.")
+    _require_volume(path, image)
+    _require_affine(path, np.asarray(image.affine))
+    return image
+
+
+def read_voxels(path: Path) -> Voxels:
+    """Read all voxels of a NIfTI file, as stored (scaled where the header scales), to the last byte.
+
+    Returns:
+        An array ``(x, y, z)`` of integers or floats; for an image, in HU.
+
+    Raises:
+        VolumeError: as ``read_volume``; also if the file is truncated or damaged (a gzip file's checksum
+            is verified), or a voxel is NaN or infinite.
+    """
+    kind = type(read_volume(path))
+    voxels = _readable(path, lambda: _read_to_the_end(path, kind))
+    bad = voxels.size - np.count_nonzero(np.isfinite(voxels))
+    if bad:
+        raise VolumeError(path, f"{bad} of {voxels.size} voxels are NaN or infinite", "Convert it again.")
+    return voxels
+
+
+def require_same_grid(path: Path, image: nib.Nifti1Image, label: nib.Nifti1Image) -> None:
+    """Check that ``label``, read from ``path``, has the shape of ``image`` and lies on it.
+
+    Raises:
+        VolumeError: if the shapes differ, or a corner voxel lies over ``GRID_TOLERANCE_MM`` away.
+    """
+    fix = "Resample the label to the image's grid (nearest neighbour), or pair it with its own image."
+    if label.shape != image.shape:
+        raise VolumeError(path, f"has shape {label.shape}, but its image {image.shape}", fix)
+    corners = np.array(list(itertools.product(*[(0, size - 1) for size in image.shape], (1,))))
+    shift = corners @ (np.asarray(label.affine) - np.asarray(image.affine)).T
+    distance = float(np.linalg.norm(shift, axis=1).max())
+    if distance > GRID_TOLERANCE_MM:
+        raise VolumeError(path, f"lies up to {distance:.3g} mm off its image (their affines differ)", fix)
+
+
+def require_label_values(path: Path, voxels: Voxels, allowed: Collection[int] | None) -> None:
+    """Check that a label map holds whole numbers, and only ``allowed`` ones (``None``: any).
+
+    Raises:
+        VolumeError: naming up to ten of the values that are wrong.
+    """
+    values = np.unique(voxels)
+    fractions = values[values != np.round(values)]
+    if fractions.size:
+        fix = "Make the label map again with nearest-neighbour interpolation."
+        raise VolumeError(path, f"label values are not whole numbers: {_some(fractions)}", fix)
+    foreign = values if allowed is None else values[~np.isin(values, list(allowed))]
+    if allowed is not None and foreign.size:
+        fix = f"Known are {_some(np.array(sorted(allowed)))}: correct the label map, or the job's classes."
+        raise VolumeError(path, f"unknown label values: {_some(foreign)}", fix)
+
+
+def hu_problem(voxels: Voxels) -> str | None:
+    """Say why ``voxels`` cannot be Hounsfield units, or return ``None`` if they can.
+
+    Judged by where the bulk lies, so neither padding nor a crop without air is a fault. In HU, soft
+    tissue lies within -200..200. Add 1024 (a rescale intercept not applied) and it lies about 1000-1100,
+    with nothing left where fat and lung were; rescale twice and it lies at -1000. Air and bone alone tell
+    little: shifted by 1024, air falls on soft tissue and soft tissue on bone.
+
+    Args:
+        voxels: an array of any shape, finite.
+    """
+    if not voxels.size or voxels.min() == voxels.max():
+        return "holds one value only: it is no CT"
+    if voxels.max() < voxels.min() + 50.0:
+        return f"all voxels lie within {voxels.min():.3g}..{voxels.max():.3g}: they are normalised, not HU"
+    body = _without_padding(voxels)
+    low, high = float(body.min()), float(body.max())
+    if low >= 0 and high <= 255:
+        return f"all voxels lie within {low:.3g}..{high:.3g}: they were squeezed to 8 bits, and are not HU"
+    return _shift_problem(body)
+
+
+def _shift_problem(body: Voxels) -> str | None:
+    above_bone = _share(body, 600, np.inf)
+    soft_and_1024 = _share(body, 800, 1250)
+    # A crop of dense bone has bulk up there too, but spread over 600..2000, and fat and marrow below.
+    is_peak = soft_and_1024 >= max(0.15, above_bone / 2)
+    if is_peak and _share(body, *_AIR_AND_FAT) < 0.02:
+        return f"{soft_and_1024:.0%} of the voxels lie within 800..1250, as soft tissue shifted by +1024 does"
+    soft = _share(body, *_SOFT_TISSUE)
+    if soft >= 0.05:
+        return None
+    twice = _share(body, -1224, -824) >= 0.05
+    likely = " (shifted by about -1024: rescaled twice?)" if twice else ""
+    return f"only {soft:.1%} of the voxels lie within -200..200, where soft tissue is in HU{likely}"
+
+
+def _without_padding(voxels: Voxels) -> Voxels:
+    # No tissue is darker than air, and what is painted outside the field of view is one value, the lowest.
+    return cast(Voxels, voxels[voxels > max(voxels.min(), _BLANK_BELOW)])
+
+
+def _share(voxels: Voxels, low: float, high: float) -> float:
+    return np.count_nonzero((voxels >= low) & (voxels <= high)) / voxels.size
+
+
+def _readable(path: Path, read: Callable[[], _T]) -> _T:
+    try:
+        return read()
+    except _UNREADABLE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        fix = "It is truncated or damaged: copy or convert it again."
+        raise VolumeError(path, f"cannot be read as NIfTI ({reason})", fix) from None
+
+
+def _read_to_the_end(path: Path, kind: type[nib.Nifti1Image]) -> Voxels:
+    opener: Callable[..., Any] = gzip.open if volume_suffix(path) == ".nii.gz" else open
+    with opener(path, "rb") as stream:
+        voxels = np.asanyarray(kind.from_stream(stream).dataobj)
+        while stream.read(_CHUNK_BYTES):  # gzip compares its checksum at the end only
+            pass
+    return voxels
+
+
+def _require_volume(path: Path, image: nib.Nifti1Image) -> None:
+    shape, dtype = image.shape, image.get_data_dtype()
+    if len(shape) != 3:
+        raise VolumeError(path, f"is {len(shape)}-D, of shape {shape}", "Give each 3-D volume its own file.")
+    if min(shape) < 1:
+        raise VolumeError(path, f"has the impossible shape {shape}", "Its header is damaged. Convert it again.")
+    if dtype.kind not in "iuf":
+        raise VolumeError(path, f"its voxels are of type {dtype}, not numbers", "Convert it to int16 or float32.")
+
+
+def _require_affine(path: Path, affine: NDArray[np.floating[Any]]) -> None:
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    fix = "Convert it again from DICOM, or set its affine."
+    if not np.isfinite(affine).all() or spacing.min() < SMALLEST_SPACING_MM:
+        raise VolumeError(path, f"its spacing is {np.round(spacing, 4).tolist()} mm", fix)
+    if abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-3:
+        raise VolumeError(path, "its affine is singular: two axes point the same way", fix)
+
+
+def _some(values: NDArray[Any]) -> str:
+    shown = ", ".join(f"{value:g}" for value in values[:10].tolist())
+    return shown + (f" and {values.size - 10} more" if values.size > 10 else "")

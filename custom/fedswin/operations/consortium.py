@@ -1,0 +1,115 @@
+"""Who takes part in a federation: the file that `fedswin provision` reads."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from fedswin.config import Section, parse_section, read_mapping
+
+AUTHORITY = "authority"
+"""The folder of the certificate authority, beside the kits."""
+SERVER = "server"
+"""The folder of the server's kit."""
+
+_SUBMITTERS = ("lead", "project_admin")
+
+
+def _matching(pattern: str, rule: str) -> Callable[[str], str]:
+    """Return a validator for what NVFlare takes as a name; its own message is a regular expression."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"'{value}' must be {rule}")
+        return value
+
+    return check
+
+
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+_STUDY = _matching(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", "at most 63 letters, digits, '_' and '-'")
+_SITE = _matching(r"[A-Za-z0-9][A-Za-z0-9_-]*", "letters, digits, '_' and '-'")
+_ORGANIZATION = _matching(r"[A-Za-z0-9_]+", "letters, digits and '_'")
+_HOST = _matching(rf"{_LABEL}(\.{_LABEL})*", "a host name or an IPv4 address, without a port")
+_EMAIL = _matching(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}", "an e-mail address")
+
+Organization = Annotated[str, AfterValidator(_ORGANIZATION)]
+
+
+class Server(Section):
+    """The one process that all sites and people connect to."""
+
+    host: Annotated[str, Field(max_length=64), AfterValidator(_HOST)]
+    """Where the sites reach it; a loopback name or address keeps the federation on one machine."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 8002
+    organization: Organization
+
+    @property
+    def name(self) -> str:
+        """The server's name in its certificate; NVFlare binds to loopback only if it is ``localhost``."""
+        return "localhost" if _is_loopback(self.host) else self.host
+
+
+class Hospital(Section):
+    """A site: it trains on its own data."""
+
+    name: Annotated[str, AfterValidator(_SITE)]
+    organization: Organization
+    gpus: Annotated[int, Field(ge=0)] = 0
+    """GPUs that the site offers; its process refuses to start where it finds fewer."""
+
+
+class Person(Section):
+    """Somebody who talks to the server."""
+
+    email: Annotated[str, AfterValidator(_EMAIL)]
+    organization: Organization
+    role: Literal["lead", "member", "org_admin", "project_admin"]
+
+
+class Consortium(Section):
+    """A federation: its server, its sites, its people."""
+
+    study: Annotated[str, AfterValidator(_STUDY)]
+    server: Server
+    sites: Annotated[list[Hospital], Field(min_length=1)]
+    people: Annotated[list[Person], Field(min_length=1)]
+
+    @property
+    def kit_names(self) -> list[str]:
+        """The folders of the kits: the server's, each site's, each person's."""
+        return [SERVER, *(site.name for site in self.sites), *(person.email for person in self.people)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Consortium:
+        names = [AUTHORITY, self.server.name.lower(), *(name.lower() for name in self.kit_names)]
+        twice = [name for name in self.kit_names if names.count(name.lower()) > 1]
+        if twice:
+            raise ValueError(
+                f"the name '{twice[-1]}' is used twice, or is one of '{SERVER}', '{AUTHORITY}' and the server's host"
+            )
+        if not any(person.role in _SUBMITTERS for person in self.people):
+            raise ValueError(f"people: nobody could submit a job. Give one the role {' or '.join(_SUBMITTERS)}")
+        return self
+
+
+def load_consortium(path: Path) -> Consortium:
+    """Read a consortium's file.
+
+    Raises:
+        FedSwinError: if it cannot be read, or a key or value in it is wrong.
+    """
+    content = read_mapping(path, "consortium file", "'study', 'server', 'sites' and 'people'")
+    return parse_section(Consortium, content, str(path))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

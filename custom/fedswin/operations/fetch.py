@@ -1,0 +1,93 @@
+"""Fetching the result of a job that a federation ran, as a run folder."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fedswin.config import Job, load_job
+from fedswin.errors import FedSwinError
+from fedswin.federation import messages
+from fedswin.operations.admin import COMPLETED, Federation, has_ended
+from fedswin.run_folder import METRICS, read_records, refuse_output, write_provenance
+from fedswin.weights.file import load_weights
+
+SERVER_LOG = Path("nvflare", "server_log.txt")
+"""Where a fetched run has the server's log of the job."""
+
+_ERROR_LINES = 3
+
+
+def fetch(
+    job_id: str, kit: Path, out: Path, *, wait: bool = False, timeout: float | None = None, overwrite: bool = False
+) -> None:
+    """Download the result of a job and leave the shared part of a run folder at ``out``.
+
+    Args:
+        job_id: what `submit` returned.
+        kit: the kit of a person who may download it.
+        out: the run folder; it appears whole or not at all.
+        wait: wait until the job has ended, instead of refusing one that has not.
+        timeout: seconds to wait; ``None`` waits for as long as it takes.
+        overwrite: replace an earlier run at ``out``.
+
+    Raises:
+        FedSwinError: if the server does not know the job, or it has not ended, or has failed, or ``out``
+            exists.
+    """
+    refuse_output(out, overwrite=overwrite)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with Federation(kit) as federation, tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
+        about = federation.wait(job_id, timeout) if wait else federation.job(job_id)
+        if not has_ended(about):
+            raise FedSwinError(f"Job {job_id} is {about['status'].lower()}. Fetch it when it has ended, or wait.")
+        if about["status"] != COMPLETED:
+            raise FedSwinError(f"Job {job_id} failed: {about['status']}.{_last_errors(federation.log(job_id))}")
+        run = arrange_run(job_id, federation.download(job_id, Path(folder)) / "workspace", Path(folder) / "run")
+        if out.exists():
+            out.rename(Path(folder) / "replaced")
+        run.rename(out)
+
+
+def arrange_run(job_id: str, workspace: Path, run: Path) -> Path:
+    """Move the shared part of a run folder out of the server's folder of a job, and return ``run``.
+
+    Args:
+        job_id: the job's id.
+        workspace: the server's folder of the job, as downloaded.
+        run: the folder to make.
+
+    Raises:
+        FedSwinError: if the study did not reach its last round.
+    """
+    config = workspace / "app_server" / "config"
+    job = load_job(config / messages.JOB_FILE)
+    log = workspace / "log.txt"
+    records = read_records(workspace)
+    if len(records) != job.federation.rounds + 1:
+        raise FedSwinError(
+            f"Job {job_id} ended after {max(0, len(records) - 1)} of {job.federation.rounds} rounds."
+            f"{_last_errors(log.read_text(errors='replace') if log.exists() else '')}"
+        )
+    (run / SERVER_LOG).parent.mkdir(parents=True)
+    for name in (METRICS, "global", "tensorboard"):
+        shutil.move(workspace / name, run / name)
+    shutil.move(log, run / SERVER_LOG)
+    (run / "job.yaml").write_text(job.to_yaml())
+    handover = load_weights(config / messages.INITIAL_WEIGHTS).provenance.get("handover")
+    _write_provenance(job, run, job_id=job_id, handover=handover)
+    return run
+
+
+def _write_provenance(job: Job, run: Path, **about: Any) -> None:
+    sites = sorted({name for record in read_records(run) for name in record["sites"]})
+    trained_with = load_weights(run / "global" / "last.pt").provenance["versions"]  # the server's, not this machine's
+    write_provenance(run, job, "fetch", sites=sites, versions=trained_with, finished=True, **about)
+
+
+def _last_errors(log: str) -> str:
+    """Return the last errors of a log as one sentence, which is empty if there are none."""
+    lines = [line.strip() for line in log.splitlines() if " - ERROR - " in line or "Error: " in line]
+    return " The server's last errors: " + " | ".join(lines[-_ERROR_LINES:]) if lines else ""

@@ -1,0 +1,111 @@
+"""All that can be refused is refused here, before a run folder exists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from fedswin.config import Job
+from fedswin.data.check import check_site, require_sound
+from fedswin.data.datalist import DATALIST, Site, read_site, site_folders
+from fedswin.errors import FedSwinError, nearest
+from fedswin.tasks import training_cases
+from fedswin.weights.file import load_weights, resolve_weights
+from fedswin.weights.handover import Handover, initial_state
+
+_SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study that can start.
+
+    Attributes:
+        sites: the sites that train.
+        initial: global model 0.
+    """
+
+    sites: list[Site]
+    initial: Handover
+
+
+def plan_study(job: Job, data: Path, init: Path | None, *, strict: bool, console: Console) -> Plan:
+    """Read and check the sites' data, build the initial model, and say what is worth knowing.
+
+    Args:
+        job: the job.
+        data: a site folder, or a folder of site folders.
+        init: a weights file or run folder to start from.
+        strict: take warnings, such as an image that cannot be in HU, as errors.
+        console: where to print.
+
+    Raises:
+        FedSwinError: if a site is missing, its data is unusable, too few sites can train, or the weights
+            do not fit.
+    """
+    initial = _initial_state(job, init, console)
+    sites = [read_site(folder) for folder in _wanted_folders(job, data)]
+    for site in sites:
+        with console.status(f"checking the data of {site.name}"):
+            warnings = check_for_job(job, site, strict=strict)
+        for warning in warnings:
+            console.print(f"Warning: {warning}", markup=False)
+    return Plan(_able_sites(job, sites, data, console), initial)
+
+
+def check_for_job(job: Job, site: Site, *, strict: bool) -> list[str]:
+    """Check a site's files for ``job`` and return the warnings; a pre-training job opens no label.
+
+    Raises:
+        FedSwinError: if a file cannot be used; with ``strict``, if there is a warning.
+    """
+    finetuning = job.task == "finetune"
+    labels = job.segmentation.known_values if finetuning else None
+    findings = check_site(site, labels=labels, read_labels=finetuning)
+    return [str(finding) for finding in require_sound(findings, strict=strict)]
+
+
+def _initial_state(job: Job, init: Path | None, console: Console) -> Handover:
+    if init is None:
+        return initial_state(job)
+    path = resolve_weights(init)
+    initial = initial_state(job, load_weights(path), str(path))
+    console.print(f"Hand-over from {path}: {initial.summary()}", markup=False)
+    return initial
+
+
+def _able_sites(job: Job, sites: Sequence[Site], data: Path, console: Console) -> list[Site]:
+    able = [site for site in sites if training_cases(job, site)]
+    for site in sites:
+        if site not in able:
+            console.print(f"{site.name} takes no part: it has no labelled training case", markup=False)
+    if len(able) < job.federation.min_sites:
+        raise FedSwinError(
+            f"{data}: {len(able)} of {len(sites)} sites can take part, and federation.min_sites is "
+            f"{job.federation.min_sites}. Label cases at more sites, or lower min_sites."
+        )
+    return able
+
+
+def _wanted_folders(job: Job, data: Path) -> list[Path]:
+    if (data / DATALIST).exists():
+        return [data]
+    folders = site_folders(data)
+    odd = [name for name in folders if not _SITE_NAME.fullmatch(name) or name == "server"]
+    if odd:
+        raise FedSwinError(
+            f"{data}: '{odd[0]}' cannot be a site's name. Rename the folder: letters, digits, '_', '-' and '.', "
+            "and not 'server'."
+        )
+    wanted = job.federation.sites or list(folders)
+    for name in wanted:
+        if name not in folders:
+            raise FedSwinError(
+                f"The job names the site '{name}', but {data} has no such folder{nearest(name, folders)}. "
+                "Correct federation.sites or the folder's name."
+            )
+    return [folders[name] for name in wanted]

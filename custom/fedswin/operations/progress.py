@@ -1,0 +1,90 @@
+"""What a person sees while a study runs: round, site, loss, time left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from fedswin.config import Job
+from fedswin.run_folder import Record, read_records
+from fedswin.training.journal import last_entry
+
+
+class StudyProgress:
+    """Follows the records of a study and the journals of its sites.
+
+    On a terminal it keeps a table up to date; elsewhere it prints one line for each global model.
+
+    Args:
+        job: the job that runs.
+        records: the folder that ``metrics.jsonl`` appears in.
+        journals: the folder that each site's journal appears in.
+        console: where to print.
+    """
+
+    def __init__(self, job: Job, records: Path, journals: Mapping[str, Path], console: Console) -> None:
+        self._job = job
+        self._records = records
+        self._journals = journals
+        self._console = console
+        self._started = time.monotonic()
+        self._shown = 0
+        self._live = Live(get_renderable=self._table, console=console, transient=True) if console.is_terminal else None
+
+    def __enter__(self) -> StudyProgress:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def update(self) -> None:
+        """Print the records that are new."""
+        records = read_records(self._records)
+        for record in records[self._shown :]:
+            self._shown += 1
+            self._console.print(self._line(record))
+
+    def _line(self, record: Record) -> str:
+        metric, _ = self._job.key_metric
+        value = record["global"].get(metric)
+        score = f"{metric} {value:.4f}" if value is not None else f"{metric} not scored"
+        losses = [site["train"]["loss"] for site in record["sites"].values() if site.get("train")]
+        train = f", train loss {sum(losses) / len(losses):.4f}" if losses else ""
+        status = {"initial": "start", "ok": "", "failed": "FAILED, the old model stays"}[record["status"]]
+        note = f" ({status})" if status else ""
+        return (
+            f"round {record['round']:>2} of {self._job.federation.rounds}: validation {score}{train}{note}, "
+            f"{self._clock()}"
+        )
+
+    def _table(self) -> Table:
+        table = Table(title=f"{self._job.name}: {self._clock()}", title_justify="left")
+        for column in ("site", "round", "doing", "step", "loss"):
+            table.add_column(column)
+        for name, folder in self._journals.items():
+            entry = last_entry(folder) or {"phase": "starting"}
+            step = f"{entry['step']} of {entry['of']}" if "step" in entry else ""
+            loss = f"{entry['loss']:.4f}" if "loss" in entry else ""
+            table.add_row(name, str(entry.get("round", "")), entry["phase"], step, loss)
+        return table
+
+    def _clock(self) -> str:
+        elapsed = time.monotonic() - self._started
+        done = self._shown / (self._job.federation.rounds + 1)
+        left = f", about {_minutes(elapsed / done - elapsed)} left" if 0 < done < 1 else ""
+        return f"{_minutes(elapsed)} so far{left}"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"

@@ -1,0 +1,39 @@
+"""The process that runs NVFlare's simulator, apart from the one that talks to the user.
+
+Usage: ``python -m fedswin.operations.simulation_process INITIAL.pt WORKSPACE SITE[,SITE…] [GPUS]``
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from nvflare.recipe import SimEnv
+
+from fedswin.federation.recipe import SERVER_CLASSES, SITE_CLASSES, FedSwinRecipe, class_paths
+from fedswin.weights.file import load_weights
+
+
+def run(initial: Path, workspace: Path, sites: list[str], gpus: str | None = None) -> None:
+    """Run the job of the initial weights in NVFlare's simulator; the workspace's path must hold no space."""
+    weights = load_weights(initial)
+    _allow_classes(workspace / weights.job.name)
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = FedSwinRecipe(weights, Path(folder))
+        recipe.execute(SimEnv(clients=sites, workspace_root=str(workspace), gpu_config=gpus))
+
+
+def _allow_classes(workspace: Path) -> None:
+    """Allow exactly the classes of our jobs; in a simulation server and sites read the same list."""
+    local = workspace / "local"
+    local.mkdir(parents=True, exist_ok=True)
+    allowed = class_paths((*SERVER_CLASSES, *SITE_CLASSES))
+    (local / "resources.json").write_text(json.dumps({"format_version": 2, "class_allow_list": allowed}))
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:]
+    del sys.argv[1:]  # NVFlare's recipes look for options of their own
+    run(Path(arguments[0]), Path(arguments[1]), arguments[2].split(","), *arguments[3:])

@@ -1,0 +1,158 @@
+"""Training without a federation: one site alone, or all sites' cases pooled as the central baseline."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch.utils.tensorboard import SummaryWriter
+
+from fedswin.config import Job, load_job
+from fedswin.data.datalist import DATALIST, SPLITS, Site
+from fedswin.errors import FedSwinError
+from fedswin.operations.preflight import plan_study
+from fedswin.operations.progress import StudyProgress
+from fedswin.run_folder import (
+    Record,
+    RunFolder,
+    refuse_output,
+    round_record,
+    start_run,
+    write_provenance,
+)
+from fedswin.training.journal import Journal
+from fedswin.training.site_trainer import SiteTrainer
+from fedswin.weights.file import load_parameters, parameters
+from fedswin.weights.handover import Handover
+
+POOL = "pool"
+CHECKPOINT = "checkpoint.pt"
+
+
+def pool_sites(sites: Sequence[Site]) -> Site:
+    """Return all sites' cases as one site, as if the scans had been shared."""
+    splits = {split: [case for site in sites for case in site.cases(split)] for split in SPLITS}
+    return Site(POOL, sites[0].folder.parent, splits)
+
+
+def train(
+    job: Job,
+    data: Path,
+    out: Path,
+    *,
+    pool: bool = False,
+    init: Path | None = None,
+    resume: bool = False,
+    strict: bool = False,
+    overwrite: bool = False,
+    console: Console,
+) -> None:
+    """Train as many steps as the job has rounds x local steps, without a federation.
+
+    Given a site folder, its run goes to ``out``; given a folder of site folders, each site is trained by
+    itself into ``out/<site>``, or with ``pool`` all cases together into ``out``. A round is
+    ``federation.local_steps``: after each the model is scored and a checkpoint written.
+
+    Args:
+        job: the job.
+        data: a site folder, or a folder of site folders.
+        out: the run folder, or the folder of run folders.
+        pool: train on all sites' cases together.
+        init: a weights file or run folder to start from.
+        resume: go on from the last checkpoint of the run at ``out``.
+        strict: take warnings about the data as errors.
+        overwrite: replace the run at ``out``.
+        console: where to show how far it is.
+
+    Raises:
+        FedSwinError: if something about the input is wrong, and then nothing has been written; or if
+            training fails.
+    """
+    if not resume:
+        refuse_output(out, overwrite=overwrite)
+    alone = job.model_copy(update={"federation": job.federation.model_copy(update={"min_sites": 1})})
+    plan = plan_study(alone, data, init, strict=strict, console=console)
+    sites = [pool_sites(plan.sites)] if pool else plan.sites
+    runs = {site.name: out / site.name if not (data / DATALIST).exists() and not pool else out for site in sites}
+    if not resume and out.exists():
+        shutil.rmtree(out)
+    for site in sites:
+        _train_site(job, site, plan.initial, runs[site.name], resume, console)
+
+
+def _train_site(job: Job, site: Site, initial: Handover, out: Path, resume: bool, console: Console) -> None:
+    checkpoint = _read_checkpoint(job, site, out) if resume else None
+    if not checkpoint:
+        start_run(out, job)
+    about = {"sites": [site.name], "handover": initial.summary()}
+    write_provenance(out, job, "train", **about, finished=False)
+    with StudyProgress(job, out, {site.name: out / "sites" / site.name}, console) as progress:
+        study = _LocalStudy(job, site, initial, out, checkpoint)
+        for number in range(study.first, job.federation.rounds + 1):
+            study.score(number)
+            progress.update()
+            if number < job.federation.rounds:
+                study.train(number)
+        study.close()
+    write_provenance(out, job, "train", **about, finished=True)
+
+
+class _LocalStudy:
+    """The rounds of a study that has one site and no server."""
+
+    def __init__(self, job: Job, site: Site, initial: Handover, out: Path, checkpoint: dict[str, Any] | None) -> None:
+        self.first = checkpoint["round"] if checkpoint else 0
+        self.folder = out / "sites" / site.name
+        self._run = RunFolder(out, job, first_round=self.first)
+        first_step = self.first * job.federation.local_steps
+        self._curves = SummaryWriter(str(out / "tensorboard" / site.name), purge_step=first_step)
+        self._trainer = SiteTrainer(job, site, Journal(self.folder), self._curves.add_scalar)
+        self._site = site.name
+        self._report: Record = {}
+        load_parameters(
+            self._trainer.model, checkpoint["model"] if checkpoint else initial.tensors, "the initial model"
+        )
+        if checkpoint:
+            self._trainer.load_state_dict(checkpoint["trainer"])
+            self._report = checkpoint["report"]
+
+    def score(self, number: int) -> None:
+        """Score model ``number`` and write its record."""
+        metrics = self._trainer.score(number)
+        entry = {**self._report, "metrics": metrics, "validation_cases": self._trainer.task.validation_cases}
+        record = round_record(number, "ok" if number else "initial", {self._site: entry})
+        self._run.close_round(record, parameters(self._trainer.model))
+
+    def train(self, number: int) -> None:
+        """Make model ``number + 1`` of model ``number``, and write a checkpoint."""
+        done = self._trainer.train(number)
+        self._report = {"weight": done.cases, **asdict(done)}
+        model = parameters(self._trainer.model)
+        self._run.save_last(model, number + 1)
+        checkpoint = {
+            "round": number + 1,
+            "model": model,
+            "trainer": self._trainer.state_dict(),
+            "report": self._report,
+        }
+        torch.save(checkpoint, self.folder / (CHECKPOINT + ".partial"))
+        os.replace(self.folder / (CHECKPOINT + ".partial"), self.folder / CHECKPOINT)
+
+    def close(self) -> None:
+        """Finish the curves."""
+        self._curves.close()
+
+
+def _read_checkpoint(job: Job, site: Site, out: Path) -> dict[str, Any]:
+    path = out / "sites" / site.name / CHECKPOINT
+    if not path.exists():
+        raise FedSwinError(f"{path} does not exist, so there is nothing to resume. Run again without --resume.")
+    if load_job(out / "job.yaml").digest != job.digest:
+        raise FedSwinError(f"{out} holds a run of another job. Resume it with its own job file, {out / 'job.yaml'}.")
+    return dict(torch.load(path, map_location="cpu", weights_only=True))

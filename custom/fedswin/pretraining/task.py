@@ -1,0 +1,103 @@
+"""Self-supervised pre-training as a task: sub-volumes in, three losses out (paper, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fedswin.config import Job
+from fedswin.data.datalist import Site
+from fedswin.data.loading import Volumes, case_order, random_crop
+from fedswin.pretraining.heads import build_pretrainer
+from fedswin.pretraining.losses import contrastive_loss, inpainting_loss, rotation_loss, total_loss
+from fedswin.pretraining.views import cut_out, draw_dropped_voxels, draw_rotations, rotate
+from fedswin.seeds import generator
+from fedswin.training.scores import mean_scores
+
+
+class Views(NamedTuple):
+    """Two views of N sub-volumes, stacked: the first N are the first views, the rest the second ones.
+
+    Attributes:
+        masked: what the model sees, (2 N, 1, X, Y, Z).
+        target: the same views without cut-out, (2 N, 1, X, Y, Z).
+        turns: the quarter turns of each view, (2 N,).
+    """
+
+    masked: Tensor
+    target: Tensor
+    turns: Tensor
+
+
+class PretrainingTask:
+    """Inpainting, rotation prediction and contrastive coding on one site's unlabelled CT.
+
+    Args:
+        job: a ``pretrain`` job.
+        site: the site's cases; labels are never opened.
+        device: where the model lives.
+        progress: called while the cases are read.
+    """
+
+    def __init__(self, job: Job, site: Site, device: torch.device, progress: Callable[[str], None]) -> None:
+        self.model = build_pretrainer(job).to(device)
+        self._job = job
+        self._site = site.name
+        self._device = device
+        self._training = Volumes(site.cases("training"), job, progress)
+        self._validation = Volumes(site.cases("validation"), job, progress)
+        self.training_cases = len(self._training)
+        self.validation_cases = len(self._validation)
+
+    def batch(self, step: int) -> Views:
+        """Return two views each of ``trainer.batch_size`` sub-volumes for optimizer step ``step``."""
+        return self._draw(self._training, "training", step)
+
+    def losses(self, batch: Views) -> dict[str, Tensor]:
+        """Return ``loss`` and its parts ``inpainting``, ``contrastive`` and ``rotation``."""
+        return self._losses(batch)[0]
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Mean losses and rotation accuracy over as many fixed batches as there are validation cases."""
+        self.model.eval()
+        scores = []
+        for number in range(self.validation_cases):
+            batch = self._draw(self._validation, "validation", number)
+            losses, logits = self._losses(batch)
+            right = (logits.argmax(dim=1).cpu() == batch.turns).float().mean()
+            scores.append({name: float(value) for name, value in losses.items()} | {"rotation_accuracy": float(right)})
+        self.model.train()
+        return mean_scores(scores)
+
+    def _losses(self, batch: Views) -> tuple[dict[str, Tensor], Tensor]:
+        masked, target, turns = (tensor.to(self._device) for tensor in batch)
+        volume, logits, codes = self.model(masked)
+        first, second = codes.chunk(2)
+        parts = {
+            "inpainting": inpainting_loss(volume, target),
+            "rotation": rotation_loss(logits, turns),
+        }
+        settings = self._job.pretraining
+        if len(first) > 1:
+            parts["contrastive"] = contrastive_loss(first, second, settings.temperature)
+        return {"loss": total_loss(parts, settings.loss_weights), **parts}, logits
+
+    def _draw(self, volumes: Volumes, split: str, step: int) -> Views:
+        job, count = self._job, self._job.trainer.batch_size
+        order = case_order(
+            len(volumes),
+            step * count,
+            count,
+            lambda epoch: generator(job.seed, self._site, split, "order", epoch),
+        )
+        rng = generator(job.seed, self._site, split, "views", step)
+        crops = torch.stack([random_crop(volumes[case]["image"], job.data, rng) for case in order])
+        pair = torch.cat([crops, crops])
+        turns = draw_rotations(len(pair), rng)
+        target = rotate(pair, turns, job.pretraining.rotation_axis)
+        dropped, noise = draw_dropped_voxels(target.shape, job.pretraining.cutout_rate, rng)
+        return Views(cut_out(target, dropped, noise), target, turns)

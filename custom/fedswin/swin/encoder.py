@@ -1,0 +1,32 @@
+"""The Swin Transformer encoder, with the settings of the paper's section 3.1."""
+
+from __future__ import annotations
+
+from monai.networks.nets.swin_unetr import SwinTransformer
+from torch import nn
+
+from fedswin.config import ModelSettings
+
+DEPTHS = (2, 2, 2, 2)
+HEADS = (3, 6, 12, 24)
+WINDOW = (7, 7, 7)
+PATCH = (2, 2, 2)
+
+
+def build_encoder(settings: ModelSettings) -> SwinTransformer:
+    """Return MONAI's Swin Transformer for single-channel CT.
+
+    It maps (B, 1, X, Y, Z) to five feature maps; the last one, the bottleneck, has the shape
+    (B, 16 C, X/32, Y/32, Z/32). MONAI's ``SwinUNETR`` holds the same module as ``swinViT``.
+    """
+    return SwinTransformer(
+        in_chans=1,
+        embed_dim=settings.feature_size,
+        window_size=WINDOW,
+        patch_size=PATCH,
+        depths=DEPTHS,
+        num_heads=HEADS,
+        use_checkpoint=settings.gradient_checkpointing,
+        norm_layer=nn.LayerNorm,
+        spatial_dims=3,
+    )

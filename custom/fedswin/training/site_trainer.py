@@ -1,0 +1,94 @@
+"""What one site does in a round: score the model it was given, then train it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from fedswin.config import Job
+from fedswin.data.datalist import Site
+from fedswin.tasks import build_task
+from fedswin.training.journal import Journal
+from fedswin.training.trainer import Trainer, make_deterministic, pick_device
+
+AddScalar = Callable[[str, float, int], None]
+"""Takes a tag, a value and a step, as ``SummaryWriter.add_scalar`` does."""
+
+
+@dataclass(frozen=True)
+class LocalRound:
+    """What a site reports of its training in one round.
+
+    Attributes:
+        train: means of the losses over the round.
+        steps: optimizer steps made.
+        cases: training cases, which is the site's weight in the mean.
+        seconds: time spent training.
+    """
+
+    train: dict[str, float]
+    steps: int
+    cases: int
+    seconds: float
+
+
+class SiteTrainer:
+    """One site's model, data, optimizer and journal, for as long as the study runs.
+
+    Args:
+        job: the job.
+        site: the site's cases.
+        journal: the site's own record.
+        add_scalar: receives the training curves.
+    """
+
+    def __init__(self, job: Job, site: Site, journal: Journal, add_scalar: AddScalar) -> None:
+        make_deterministic(job)
+        device = pick_device(job)
+        self._job = job
+        self._journal = journal
+        self._add_scalar = add_scalar
+        self.task = build_task(job, site, device, lambda text: journal.write("reading", 0, text=text))
+        self._trainer = Trainer(self.task, job, device)
+
+    @property
+    def model(self) -> nn.Module:
+        """The site's model."""
+        return self.task.model
+
+    def score(self, round_number: int) -> dict[str, float]:
+        """Score the model as it is now, global model ``round_number``, on the site's validation cases."""
+        self._journal.write("scoring", round_number)
+        metrics = self.task.validate()
+        for name, value in metrics.items():
+            self._add_scalar(f"validation/{name}", value, round_number)
+        return metrics
+
+    def train(self, round_number: int) -> LocalRound:
+        """Train for ``federation.local_steps``, from global model ``round_number`` on."""
+        steps = self._job.federation.local_steps
+        first = round_number * steps
+        if self._job.federation.reset_optimizer:
+            self._trainer.reset_optimizer()
+        started = time.perf_counter()
+
+        def log(step: int, values: dict[str, float]) -> None:
+            self._journal.write("training", round_number, step=step - first + 1, of=steps, **values)
+            for name, value in values.items():
+                self._add_scalar(f"train/{name}", value, step)
+
+        means = self._trainer.run(first, steps, log)
+        self._journal.write("waiting", round_number)
+        return LocalRound(means, steps, self.task.training_cases, time.perf_counter() - started)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the trainer's state, see `Trainer.state_dict`."""
+        return self._trainer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a state returned by `state_dict`."""
+        self._trainer.load_state_dict(state)

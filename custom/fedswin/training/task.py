@@ -1,0 +1,45 @@
+"""What a trainer needs to know of a task: the contract between the science and everything around it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+
+class Task(Protocol):
+    """A model, its loss on one batch, and its score on the validation cases.
+
+    A batch is a function of the study's step alone, so a task keeps no position and needs no state of
+    its own when a study is resumed.
+    """
+
+    @property
+    def model(self) -> nn.Module:
+        """The model, on its device."""
+        ...
+
+    @property
+    def training_cases(self) -> int:
+        """How many cases the task trains on."""
+        ...
+
+    @property
+    def validation_cases(self) -> int:
+        """How many cases `validate` scores."""
+        ...
+
+    def batch(self, step: int) -> Any:
+        """Return the batch of optimizer step ``step`` (0, 1, 2 … over the whole study), on the CPU."""
+        ...
+
+    def losses(self, batch: Any) -> dict[str, Tensor]:
+        """Return the scalar ``loss`` to minimise and its parts, each under its own name."""
+        ...
+
+    def validate(self) -> dict[str, float]:
+        """Score the model on the validation cases; the same model gives the same numbers, always.
+
+        Returns an empty dict if there are no validation cases.
+        """
+        ...

@@ -1,0 +1,117 @@
+"""The training loop: optimizer, schedule, clipping, mixed precision. It knows of no federation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from fedswin.config import Job
+from fedswin.errors import FedSwinError
+from fedswin.training.schedule import warmup_cosine
+from fedswin.training.scores import mean_scores
+from fedswin.training.task import Task
+
+StepLog = Callable[[int, dict[str, float]], None]
+"""Called after each step with the study's step and that step's values."""
+
+
+def pick_device(job: Job) -> torch.device:
+    """Return the device of ``trainer.device``; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        FedSwinError: if the job wants a GPU and there is none.
+    """
+    wanted, available = job.trainer.device, torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        raise FedSwinError("trainer.device is 'cuda', but torch sees no GPU here. Set it to 'auto' or 'cpu'.")
+    return torch.device("cuda" if available and wanted != "cpu" else "cpu")
+
+
+def make_deterministic(job: Job) -> None:
+    """Set this process up so that the same job gives the same bits on the same machine and threads.
+
+    On a CPU, torch's default gradient of the position-bias look-up adds in an arbitrary order. On a GPU
+    the promise is best effort: operations without a deterministic form only warn.
+    """
+    if job.trainer.cpu_threads:
+        torch.set_num_threads(job.trainer.cpu_threads)
+    torch.use_deterministic_algorithms(True, warn_only=pick_device(job).type == "cuda")
+
+
+class Trainer:
+    """Runs optimizer steps of a task.
+
+    Args:
+        task: the model, its batches and its loss.
+        job: the trainer's settings and the length of the study.
+        device: where the task's model lives.
+    """
+
+    def __init__(self, task: Task, job: Job, device: torch.device) -> None:
+        self.task = task
+        self._job = job
+        self._device = device
+        self.reset_optimizer()
+
+    def reset_optimizer(self) -> None:
+        """Start from a fresh optimizer."""
+        settings = self._job.trainer
+        self._optimizer = torch.optim.AdamW(
+            self.task.model.parameters(),
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+        )
+
+    def run(self, first: int, steps: int, log: StepLog = lambda step, values: None) -> dict[str, float]:
+        """Run optimizer steps ``first`` to ``first + steps - 1`` of the study.
+
+        Returns:
+            The mean of each loss over the steps.
+
+        Raises:
+            FedSwinError: if a loss is not finite.
+        """
+        self.task.model.train()
+        history = []
+        for step in range(first, first + steps):
+            started = time.perf_counter()
+            values = self._step(step)
+            history.append(values)
+            log(step, values | {"seconds": time.perf_counter() - started})
+        return mean_scores(history)
+
+    def _step(self, step: int) -> dict[str, float]:
+        settings = self._job.trainer
+        rate = warmup_cosine(step, settings.learning_rate, settings.warmup_steps, self._job.total_steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        batch = self.task.batch(step)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=settings.amp and self._device.type == "cuda"):
+            losses = self.task.losses(batch)
+        self._optimizer.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.task.model.parameters(), settings.gradient_clip or float("inf"))
+        values = {name: float(value.detach()) for name, value in losses.items()}
+        if not torch.isfinite(norm):
+            raise FedSwinError(
+                f"step {step}: the gradient is not finite (losses {values}). Lower trainer.learning_rate, set "
+                "trainer.gradient_clip, or look for damaged images with 'fedswin data check'."
+            )
+        self._optimizer.step()
+        return values | {"learning_rate": rate, "gradient_norm": float(norm)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a later process needs, beside the model, to go on as if never interrupted.
+
+        Batches, views and the learning rate are functions of the study's step and the seed, so the
+        optimizer's moments are all there is.
+        """
+        return {"optimizer": self._optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the state that `state_dict` returned."""
+        self._optimizer.load_state_dict(state["optimizer"])

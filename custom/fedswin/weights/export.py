@@ -1,0 +1,64 @@
+"""The encoder in the forms that other tools load."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from monai.networks.nets import SwinUNETR
+from torch import Tensor
+
+from fedswin.errors import FedSwinError
+from fedswin.weights.file import Weights, load_parameters, load_weights, resolve_weights, save_weights
+from fedswin.weights.handover import ENCODER
+
+FORMS = ("encoder", "swinvit")
+
+
+def export(run: Path, form: str, out: Path, *, which: str = "best", overwrite: bool = False) -> int:
+    """Write the encoder of a run (or of a weights file) to ``out``.
+
+    Args:
+        run: a run folder or a weights file.
+        form: ``encoder`` is a FedSwin weights file with the encoder's tensors alone; ``swinvit`` is the
+            file that MONAI's ``SwinUNETR.load_from`` reads.
+        out: the file to write.
+        which: ``best`` or ``last``, for a run folder.
+        overwrite: replace ``out`` if it exists.
+
+    Returns:
+        The number of encoder parameters written.
+
+    Raises:
+        FedSwinError: if the run has no such model, ``out`` exists, or ``form`` is unknown.
+    """
+    if form not in FORMS:
+        raise FedSwinError(f"--to {form}: unknown form; choose one of {', '.join(FORMS)}.")
+    if out.exists() and not overwrite:
+        raise FedSwinError(f"{out} exists. Choose another name, or add --overwrite.")
+    weights = load_weights(resolve_weights(run, which))
+    encoder = {name: tensor for name, tensor in weights.tensors.items() if name.startswith(ENCODER)}
+    if form == "encoder":
+        save_weights(out, Weights(encoder, weights.job, weights.provenance))
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = out.with_name(out.name + ".partial")
+        torch.save({"state_dict": swinvit_state(weights)}, partial)
+        os.replace(partial, out)
+    return len(encoder)
+
+
+def swinvit_state(weights: Weights) -> dict[str, Tensor]:
+    """Return the encoder under the names that ``SwinUNETR.load_from`` reads.
+
+    These are the names of the published pre-training code: the prefix ``module.`` and ``mlp.fc1`` and
+    ``mlp.fc2``; they include the integer position indices, which come from MONAI's own network.
+    """
+    model = SwinUNETR(in_channels=1, out_channels=1, feature_size=weights.job.model.feature_size)
+    encoder = {name.removeprefix(ENCODER): t for name, t in weights.tensors.items() if name.startswith(ENCODER)}
+    load_parameters(model.swinViT, encoder, "the encoder")
+    return {
+        "module." + name.replace("mlp.linear", "mlp.fc"): tensor.clone()
+        for name, tensor in model.swinViT.state_dict().items()
+    }

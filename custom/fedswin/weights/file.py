@@ -1,0 +1,126 @@
+"""The weights file: tensors, the job that made them, and where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fedswin.config import Job, parse_job
+from fedswin.errors import FedSwinError
+
+_FORMAT = "fedswin-weights-1"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A model's parameters with all that is needed to use them.
+
+    Attributes:
+        tensors: the floating-point parameters by name, on the CPU.
+        job: the job that made them: model, orientation (RAS), spacing, HU window, ROI, classes.
+        provenance: round, sites, cases and software versions, as plain values.
+    """
+
+    tensors: Mapping[str, Tensor]
+    job: Job
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the tensors: sorted names, dtype, shape, bytes."""
+        return tensors_digest(self.tensors)
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over ``tensors``: for each in the order of its name, the name, dtype, shape and bytes."""
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        array = tensors[name].detach().cpu().contiguous().numpy()
+        sha.update(f"{name} {array.dtype} {list(array.shape)}\n".encode())
+        sha.update(array.tobytes())
+    return sha.hexdigest()
+
+
+def parameters(model: nn.Module) -> dict[str, Tensor]:
+    """Copy the model's floating-point parameters to the CPU; integer buffers are never part of them."""
+    return {name: value.detach().cpu().clone() for name, value in model.named_parameters()}
+
+
+def save_weights(path: Path, weights: Weights) -> None:
+    """Write ``weights`` to ``path``; a reader sees the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "format": _FORMAT,
+        "tensors": {name: tensor.detach().cpu().contiguous() for name, tensor in weights.tensors.items()},
+        "job": weights.job.as_dict(),
+        "orientation": "RAS",
+        "provenance": dict(weights.provenance),
+        "sha256": weights.digest,
+    }
+    partial = path.with_name(path.name + ".partial")
+    torch.save(content, partial)
+    os.replace(partial, path)
+
+
+def load_weights(path: Path) -> Weights:
+    """Read a weights file.
+
+    Raises:
+        FedSwinError: if it cannot be read, is no FedSwin weights file, or does not match its own SHA-256.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise FedSwinError(f"{path} does not exist.") from None
+    except Exception as error:  # torch raises half a dozen types for a damaged file
+        raise FedSwinError(f"{path} is not a readable weights file ({type(error).__name__}).") from None
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise FedSwinError(f"{path} is not a FedSwin weights file: expected the format '{_FORMAT}'.")
+    weights = Weights(content["tensors"], parse_job(content["job"], str(path)), content["provenance"])
+    if weights.digest != content["sha256"]:
+        raise FedSwinError(f"{path}: the tensors do not match the file's SHA-256. The file is damaged; fetch it again.")
+    return weights
+
+
+def resolve_weights(path: Path, which: str = "best") -> Path:
+    """Return the weights file that ``path`` means: a file itself, or ``global/<which>.pt`` of a run folder."""
+    return path / "global" / f"{which}.pt" if path.is_dir() else path
+
+
+def load_parameters(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Copy ``tensors`` into the model's parameters; names and shapes must be exactly the model's.
+
+    Raises:
+        FedSwinError: if a name is missing or unknown, or a shape differs.
+    """
+    own = dict(model.named_parameters())
+    problem = mismatch(
+        {name: tuple(p.shape) for name, p in own.items()}, {n: tuple(t.shape) for n, t in tensors.items()}
+    )
+    if problem:
+        raise FedSwinError(f"{where} does not fit the model: {problem}")
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(tensors[name])
+
+
+def mismatch(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Say how two sets of names and shapes differ, or return ``None`` if they do not."""
+    missing, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    differ = sorted(name for name in expected.keys() & found.keys() if expected[name] != found[name])
+    parts = [f"missing {_some(missing)}"] if missing else []
+    parts += [f"unknown {_some(unknown)}"] if unknown else []
+    parts += [f"{name} has the shape {list(found[name])}, expected {list(expected[name])}" for name in differ[:3]]
+    return "; ".join(parts) or None
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

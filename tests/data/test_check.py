@@ -1,0 +1,150 @@
+"""All faults of a site are found at once, in a fixed order, and pre-training leaves labels alone."""
+
+from __future__ import annotations
+
+import builtins
+import gzip
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fedswin.data.check import Finding, check_site, require_sound
+from fedswin.data.datalist import Case, Site, read_site, write_datalist
+from fedswin.data.shard import shard
+from fedswin.errors import FedSwinError
+
+Voxels = NDArray[Any]
+HU = np.random.default_rng(0).choice([-1000, -100, 40, 60, 300], (8, 8, 8)).astype(np.int16)
+LABEL = (HU > 200).astype(np.uint8)
+
+
+def save(folder: Path, name: str, voxels: Voxels, *, spacing: float = 1.0) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(voxels, np.diag([spacing, spacing, spacing, 1.0])), path)
+    return path
+
+
+def case(folder: Path, name: str, image: Voxels = HU, label: Voxels = LABEL, *, spacing: float = 1.0) -> Case:
+    return Case(
+        save(folder, f"images/{name}.nii.gz", image),
+        save(folder, f"labels/{name}.nii.gz", label, spacing=spacing),
+        name,
+    )
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Site:
+    folder = tmp_path / "north wing"
+    cases = [case(folder, f"case {number}") for number in range(4)]
+    write_datalist(folder, {"training": cases[:2], "validation": cases[2:3], "test": cases[3:]})
+    return read_site(folder)
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Site:
+    folder = tmp_path / "south"
+    cut = case(folder, "cut")
+    cut.image.write_bytes(cut.image.read_bytes()[:-200])
+    two_faults = case(folder, "two_faults", label=LABEL * 9, spacing=1.5)
+    shifted = case(folder, "shifted", image=HU + 1024)
+    write_datalist(folder, {"training": [cut, case(folder, "fine"), two_faults], "test": [shifted]})
+    return read_site(folder)
+
+
+def test_a_sound_site_has_no_findings(sound: Site) -> None:
+    assert check_site(sound, labels={"tumour": 1}, read_labels=True) == []
+
+
+def test_every_fault_is_found_with_its_place_and_fix(faulty: Site) -> None:
+    findings = check_site(faulty, labels={"tumour": 1, "edema": [2, 3]}, read_labels=True)
+    assert [(finding.severity, finding.where) for finding in findings] == [
+        ("error", "south/images/cut.nii.gz"),
+        ("error", "south/labels/two_faults.nii.gz"),
+        ("error", "south/labels/two_faults.nii.gz"),
+        ("warning", "south/images/shifted.nii.gz"),
+    ]
+    words = ["cannot be read", "unknown label values: 9", "mm off its image", "shifted by +1024"]
+    for finding, problem in zip(findings, words, strict=True):
+        assert problem in finding.problem
+        assert finding.fix
+
+
+@pytest.mark.parametrize("labels", [{1, 9}, [9, 1], {"tumour": 1, "other": 9}, None])
+def test_the_labels_may_be_values_or_classes_or_any(faulty: Site, labels: Any) -> None:
+    findings = check_site(faulty, labels=labels, read_labels=True)
+    assert not [finding for finding in findings if "unknown label" in finding.problem]
+
+
+def test_workers_change_nothing(faulty: Site) -> None:
+    alone = check_site(faulty, labels={1}, read_labels=True)
+    assert check_site(faulty, labels={1}, read_labels=True, workers=4) == alone
+
+
+def test_progress_counts_the_cases(sound: Site) -> None:
+    seen: list[tuple[int, int]] = []
+    check_site(sound, labels=None, read_labels=False, progress=lambda *count: seen.append(count))
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_pretraining_never_touches_a_label(sound: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for labelled in (sound.folder / "labels").iterdir():
+        labelled.write_text("no NIfTI at all")
+    touched: list[str] = []
+
+    def spy(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+
+        def watched(path: Any, *args: Any, **options: Any) -> Any:
+            touched.append(str(path))
+            return original(path, *args, **options)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    for owner, name in ((Path, "stat"), (Path, "open"), (builtins, "open"), (gzip, "open"), (nib, "load")):
+        spy(owner, name)
+    assert check_site(sound, labels={1}, read_labels=False) == []
+    assert any("images" in path for path in touched)
+    assert not [path for path in touched if "labels" in path]
+
+
+def test_a_site_without_training_cases(sound: Site) -> None:
+    empty = Site(sound.name, sound.folder, {"test": sound.cases("test")})
+    (finding,) = check_site(empty, labels=None, read_labels=True)
+    assert (finding.severity, finding.where) == ("error", "north wing/datalist.json")
+    assert finding.problem == "there is no training case"
+
+
+def test_a_file_outside_the_site_is_named_in_full(sound: Site, tmp_path: Path) -> None:
+    outside = save(tmp_path, "archive/flat.nii.gz", HU[0])
+    site = Site("north", sound.folder, {"training": [Case(outside)]})
+    (finding,) = check_site(site, labels=None, read_labels=True)
+    assert finding.where == str(outside)
+
+
+def test_require_sound_lists_every_error_and_returns_the_warnings(faulty: Site) -> None:
+    findings = check_site(faulty, labels={1}, read_labels=True)
+    with pytest.raises(FedSwinError) as refusal:
+        require_sound(findings)
+    lines = str(refusal.value).splitlines()
+    assert len(lines) == 1 + 3
+    assert all(f"{finding.where}: {finding.problem}. {finding.fix}" in str(refusal.value) for finding in findings[:3])
+    assert require_sound(findings[3:]) == findings[3:]
+    assert require_sound([], strict=True) == []
+    with pytest.raises(FedSwinError, match=r"shifted by \+1024"):
+        require_sound(findings[3:], strict=True)
+
+
+def test_a_finding_reads_as_a_sentence() -> None:
+    finding = Finding("error", "a/b.nii", "is 2-D", "Take it out.")
+    assert str(finding) == "a/b.nii: is 2-D. Take it out."
+
+
+def test_real_ct_is_sound(real_ct: Path, tmp_path: Path) -> None:
+    shard(real_ct, tmp_path / "sites", by="source")
+    for name in ("organs", "sarcoma", "unlabelled"):
+        assert check_site(read_site(tmp_path / "sites" / name), labels=None, read_labels=True) == []

@@ -1,0 +1,159 @@
+"""Fetching: what becomes of the server's folder of a job, and what is said of a job that has none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pytest
+import torch
+
+from fedswin.config import Job, parse_job
+from fedswin.errors import FedSwinError
+from fedswin.operations import fetch as module
+from fedswin.operations.admin import Federation
+from fedswin.operations.fetch import SERVER_LOG, arrange_run, fetch
+from fedswin.run_folder import RunFolder, read_records, round_record
+from fedswin.weights.file import Weights, load_weights, save_weights
+
+LOG = "1 - Study - INFO - fine\n2 - Study - ERROR - the disk is full\n"
+
+
+def job(rounds: int = 1) -> Job:
+    return parse_job({"name": "tiny", "task": "pretrain", "federation": {"rounds": rounds}}, "test")
+
+
+def workspace(folder: Path, rounds: int = 1) -> Path:
+    """What the server leaves of a study that has done ``rounds`` rounds of 1."""
+    study, tensors = job(), {"weight": torch.ones(2)}
+    run = RunFolder(folder, study)
+    for number in range(rounds + 1):
+        sites = {name: {"metrics": {"loss": 1.0}, "validation_cases": 1} for name in ("b", "a")}
+        run.save_last(tensors, number)
+        run.close_round(round_record(number, "ok", sites), tensors)
+    config = folder / "app_server" / "config"
+    config.mkdir(parents=True)
+    (config / "job.yaml").write_text(study.to_yaml())
+    save_weights(config / "initial.pt", Weights(tensors, study, {"handover": "all new"}))
+    (folder / "log.txt").write_text(LOG)
+    return folder
+
+
+class FakeFederation:
+    """Stands in for the session; ``status`` is the job's, ``result`` what a download gives."""
+
+    status = "FINISHED:COMPLETED"
+    rounds = 1
+
+    def __init__(self, kit: Path) -> None: ...
+
+    def __enter__(self) -> FakeFederation:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return {"status": self.status}
+
+    def wait(self, job_id: str, timeout: float | None = None) -> dict[str, Any]:
+        return {"status": "FINISHED:COMPLETED"}
+
+    def log(self, job_id: str) -> str:
+        return LOG
+
+    def download(self, job_id: str, folder: Path) -> Path:
+        workspace(folder / job_id / "workspace", self.rounds)
+        return folder / job_id
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> type[FakeFederation]:
+    class Server(FakeFederation):
+        pass
+
+    monkeypatch.setattr(module, "Federation", Server)
+    return Server
+
+
+def test_the_shared_part_of_a_run_folder(tmp_path: Path, server: type[FakeFederation]) -> None:
+    out = tmp_path / "runs" / "run"
+    fetch("id", tmp_path, out)
+    assert {path.name for path in out.iterdir()} == {
+        "job.yaml", "provenance.json", "metrics.jsonl", "global", "tensorboard", "nvflare",
+    }  # fmt: skip
+    assert [record["round"] for record in read_records(out)] == [0, 1]
+    assert load_weights(out / "global" / "last.pt").job == job()
+    assert load_weights(out / "global" / "best.pt").provenance["round"] == 0
+    assert (out / SERVER_LOG).read_text() == LOG
+    about = json.loads((out / "provenance.json").read_text())
+    assert (about["command"], about["job_id"], about["sites"], about["handover"], about["finished"]) == (
+        "fetch", "id", ["a", "b"], "all new", True,
+    )  # fmt: skip
+    assert [path.name for path in out.parent.iterdir()] == ["run"]
+
+
+def test_provenance_tells_the_versions_that_trained_and_not_those_that_fetched(tmp_path: Path) -> None:
+    source = workspace(tmp_path / "workspace")
+    last = load_weights(source / "global" / "last.pt")
+    save_weights(source / "global" / "last.pt", Weights(last.tensors, last.job, {"versions": {"torch": "1.0"}}))
+    run = arrange_run("id", source, tmp_path / "run")
+    assert json.loads((run / "provenance.json").read_text())["versions"] == {"torch": "1.0"}
+
+
+def test_a_job_that_goes_on_is_not_fetched_unless_waited_for(tmp_path: Path, server: type[FakeFederation]) -> None:
+    server.status = "RUNNING"
+    with pytest.raises(FedSwinError, match="Job id is running"):
+        fetch("id", tmp_path, tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+    fetch("id", tmp_path, tmp_path / "run", wait=True)
+    assert (tmp_path / "run" / "job.yaml").exists()
+
+
+def test_a_failed_job_is_told_with_its_state_and_last_errors(tmp_path: Path, server: type[FakeFederation]) -> None:
+    server.status = "FINISHED:EXECUTION_EXCEPTION"
+    with pytest.raises(FedSwinError) as raised:
+        fetch("id", tmp_path, tmp_path / "run")
+    assert str(raised.value).startswith("Job id failed: FINISHED:EXECUTION_EXCEPTION.")
+    assert "the disk is full" in str(raised.value)
+    assert "fine" not in str(raised.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_job_that_ended_early_is_told_though_nvflare_calls_it_completed(
+    tmp_path: Path, server: type[FakeFederation]
+) -> None:
+    server.rounds = 0
+    with pytest.raises(FedSwinError, match=r"ended after 0 of 1 rounds\..*the disk is full"):
+        fetch("id", tmp_path, tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_exists_is_refused_before_the_server_is_asked(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    with pytest.raises(FedSwinError, match="exists"):
+        fetch("id", tmp_path / "no kit", out)
+
+
+def test_an_earlier_run_is_replaced_when_asked(tmp_path: Path, server: type[FakeFederation]) -> None:
+    out = tmp_path / "run"
+    for old in (out / "job.yaml", out / "global" / "old.pt"):
+        old.parent.mkdir(parents=True, exist_ok=True)
+        old.touch()
+    fetch("id", tmp_path, out, overwrite=True)
+    assert not (out / "global" / "old.pt").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_waiting_ends_with_the_time_that_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kit = tmp_path / "startup"
+    kit.mkdir()
+    about = {"admin": {"username": "me@x.org", "host": "localhost", "port": 1}}
+    (kit / "fed_admin.json").write_text(json.dumps(about))
+    monkeypatch.setattr(Federation, "job", lambda *_: {"status": "RUNNING"})
+    with pytest.raises(FedSwinError, match="Job id is running, 0 s after"):
+        Federation(tmp_path).wait("id", timeout=0)

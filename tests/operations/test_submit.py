@@ -1,0 +1,116 @@
+"""Submitting: what is refused before anything is sent, and what is sent."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from fedswin.config import Job, parse_job
+from fedswin.errors import FedSwinError
+from fedswin.federation.recipe import SERVER_CLASSES, SITE_CLASSES, class_paths
+from fedswin.operations.admin import Federation
+from fedswin.operations.provision import provision
+from fedswin.operations.submit import export_job, require_sites, submit
+from fedswin.weights.file import load_weights
+from fedswin.weights.handover import Handover, initial_state
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "provisioning" / "example.yaml"
+LEAD = "lead@university.org"
+
+
+def job(**federation: Any) -> Job:
+    content = {
+        "name": "tiny",
+        "task": "pretrain",
+        "model": {"feature_size": 12},
+        "data": {"roi": [32, 32, 32]},
+        "federation": {"rounds": 2, "local_steps": 2, **federation},
+    }
+    return parse_job(content, "test")
+
+
+@pytest.fixture(scope="module")
+def initial() -> Handover:
+    return initial_state(job())
+
+
+@pytest.fixture(scope="module")
+def kits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Kits of a federation whose server does not run."""
+    folder = tmp_path_factory.mktemp("submit")
+    content = yaml.safe_load(EXAMPLE.read_text())
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        content["server"]["port"] = probe.getsockname()[1]
+    (folder / "consortium.yaml").write_text(yaml.safe_dump(content))
+    provision(folder / "consortium.yaml", folder / "kits")
+    return folder / "kits"
+
+
+@pytest.mark.parametrize("kit", ["hospital_a", "server", "nowhere", "."])
+def test_a_folder_that_is_no_kit_of_a_person_is_named(kits: Path, initial: Handover, kit: str) -> None:
+    with pytest.raises(FedSwinError, match="is not the kit of a person") as raised:
+        submit(job(), initial, kits / kit)
+    assert str(kits / kit) in str(raised.value)
+
+
+def test_a_server_that_does_not_answer_is_named_soon_and_once(kits: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    started = time.monotonic()
+    port = json.loads((kits / LEAD / "startup" / "fed_admin.json").read_text())["admin"]["port"]
+    with pytest.raises(FedSwinError) as raised, Federation(kits / LEAD, login_seconds=1):
+        pass
+    assert f"No connection to the server at localhost:{port} as {LEAD}" in str(raised.value)
+    assert time.monotonic() - started < 20
+    assert capfd.readouterr() == ("", "")
+
+
+def test_sites_that_a_job_needs_must_be_connected() -> None:
+    require_sites(job(min_sites=2), ["a", "b"])
+    require_sites(job(sites=["b"]), ["a", "b"])
+    with pytest.raises(FedSwinError, match="1 sites are connected, and federation.min_sites is 2. Connected are: a"):
+        require_sites(job(min_sites=2), ["a"])
+    with pytest.raises(FedSwinError, match="0 sites are connected.*Connected are: none"):
+        require_sites(job(), [])
+    with pytest.raises(FedSwinError, match=r"The site 'hospitl_b'.* is not connected \(did you mean 'hospital_b'\?\)"):
+        require_sites(job(sites=["hospital_a", "hospitl_b"]), ["hospital_a", "hospital_b"])
+    with pytest.raises(FedSwinError, match="min_sites is 2"):
+        require_sites(job(sites=["a"], min_sites=2), ["a", "b"])
+
+
+def test_the_job_carries_settings_and_weights_and_no_code(tmp_path: Path, initial: Handover) -> None:
+    folder = export_job(job(), initial, tmp_path)
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert files == {
+        "meta.json",
+        "app/config/config_fed_client.json",
+        "app/config/config_fed_server.json",
+        "app/config/initial.pt",
+        "app/config/job.yaml",
+    }
+    weights = load_weights(folder / "app" / "config" / "initial.pt")
+    assert weights.job == job()
+    assert all(torch.equal(tensor, initial.tensors[name]) for name, tensor in weights.tensors.items())
+
+
+@pytest.mark.parametrize(("side", "classes"), [("server", SERVER_CLASSES), ("client", SITE_CLASSES)])
+def test_every_class_of_the_job_is_on_the_allow_list(
+    tmp_path: Path, initial: Handover, side: str, classes: tuple[type, ...]
+) -> None:
+    folder = export_job(job(), initial, tmp_path)
+    config = json.loads((folder / "app" / "config" / f"config_fed_{side}.json").read_text())
+    assert _paths(config) == set(class_paths(classes))
+
+
+def _paths(config: Any) -> set[str]:
+    """Every class that a configuration names, anywhere in it."""
+    if isinstance(config, dict):
+        own = {value for key, value in config.items() if key in ("path", "class_path", "name")}
+        return own.union(*map(_paths, config.values()))
+    return set().union(*map(_paths, config)) if isinstance(config, list) else set()
