@@ -239,6 +239,52 @@ def export(
     console.print(f"{out}: {count} encoder tensors")
 
 
+@app.command()
+def provision(
+    consortium: Annotated[Path, typer.Argument(help="Who takes part: a YAML file.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder of kits to write.")],
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Write a startup kit for the server, each site and each person of a consortium.
+
+    Example: fedswin provision provisioning/example.yaml --out kits
+    """
+    from fedswin.operations.provision import provision as run
+
+    for kit in run(consortium, out, overwrite=overwrite):
+        console.print(str(kit), markup=False)
+
+
+@app.command()
+def submit(job: JobArgument, kit: KitOption, init: InitOption = None, settings: SetOption = None) -> None:
+    """Submit a job to a running federation, and print its id.
+
+    Example: fedswin submit jobs/demo/pretrain.yaml --kit kits/lead@example.org
+    """
+    from fedswin.operations.preflight import plan_initial_state
+    from fedswin.operations.submit import submit as run
+
+    study = load_job(job, settings or ())
+    print(run(study, plan_initial_state(study, init, console), kit))
+
+
+@app.command()
+def fetch(
+    job_id: Annotated[str, typer.Argument(help="The id that submit printed.")],
+    kit: KitOption,
+    out: OutOption,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the job has ended.")] = False,
+) -> None:
+    """Bring the run folder of a job that has ended.
+
+    Example: fedswin fetch JOB_ID --kit kits/lead@example.org --out runs/pretrain
+    """
+    from fedswin.operations.fetch import fetch as run
+
+    run(job_id, kit, out, wait=wait)
+    _print_outcome(out)
+
+
 def main() -> None:
     """Run the command line; a `FedSwinError` becomes one message and exit code 1."""
     logging.getLogger().addHandler(logging.NullHandler())

@@ -9,9 +9,9 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from end_to_end.federation import LEAD, MEMBER, RunningFederation, run_federation
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from end_to_end.federation import LEAD, MEMBER, RunningFederation, run_federation
 from fedswin.config import Job, load_job
 from fedswin.data.datalist import Case, write_datalist
 from fedswin.errors import FedSwinError
@@ -44,9 +44,7 @@ def make_site(folder: Path, seed: int) -> Path:
     return folder
 
 
-def test_a_study_from_the_job_file_to_the_run_folder(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_study_from_the_job_file_to_the_run_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     sites = {name: make_site(tmp_path / "data" / name, seed) for seed, name in enumerate(SITES)}
     job = load_job(JOB)
     run = tmp_path / "run"

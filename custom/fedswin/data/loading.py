@@ -134,7 +134,7 @@ def _entry(case: Case, job: Job) -> dict[str, Any]:
     if job.task == "finetune":
         if case.label is None:
             raise ValueError(f"{case.image} has no label")
-        entry |= {"label": str(case.label), "label_stamp": _stamp(case.label)}
+        entry |= {"label": str(case.label), "stamp_of_label": _stamp(case.label)}
     return entry
 
 

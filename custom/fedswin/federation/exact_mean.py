@@ -105,12 +105,17 @@ class _Sum:
         high = np.rint(product * _HIGH)
         self._high += high.astype(np.int64)
         self._low += np.rint((product - high / _HIGH) * _LOW).astype(np.int64)
-        np.minimum(self._smallest, array, out=self._smallest)
-        np.maximum(self._largest, array, out=self._largest)
+        # Unlike numpy's minimum and maximum, these order the two zeros, so the order of arrival cannot show.
+        negative = np.signbit(array)
+        below = (array < self._smallest) | ((array == self._smallest) & negative)
+        above = (array > self._largest) | ((array == self._largest) & ~negative)
+        np.copyto(self._smallest, array, where=below)
+        np.copyto(self._largest, array, where=above)
 
     def mean(self, weight: int) -> np.ndarray:
         carry = np.rint(self._low * (_HIGH / _LOW)).astype(np.int64)  # keeps ``low`` small beside ``high``
         high = self._high + carry
         low = self._low - carry * int(_LOW / _HIGH)
         mean = high / (_HIGH * weight) + low / (_LOW * weight)
-        return np.clip(mean.astype(np.float32), self._smallest, self._largest)
+        identical = self._smallest.view(np.int32) == self._largest.view(np.int32)
+        return np.where(identical, self._smallest, np.clip(mean.astype(np.float32), self._smallest, self._largest))

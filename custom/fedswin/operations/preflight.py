@@ -47,7 +47,7 @@ def plan_study(job: Job, data: Path, init: Path | None, *, strict: bool, console
         FedSwinError: if a site is missing, its data is unusable, too few sites can train, or the weights
             do not fit.
     """
-    initial = _initial_state(job, init, console)
+    initial = plan_initial_state(job, init, console)
     sites = [read_site(folder) for folder in _wanted_folders(job, data)]
     for site in sites:
         with console.status(f"checking the data of {site.name}"):
@@ -69,7 +69,12 @@ def check_for_job(job: Job, site: Site, *, strict: bool) -> list[str]:
     return [str(finding) for finding in require_sound(findings, strict=strict)]
 
 
-def _initial_state(job: Job, init: Path | None, console: Console) -> Handover:
+def plan_initial_state(job: Job, init: Path | None, console: Console) -> Handover:
+    """Build global model 0, from ``init`` if given, and print how much of it matched.
+
+    Raises:
+        FedSwinError: if the weights cannot be read or do not fit.
+    """
     if init is None:
         return initial_state(job)
     path = resolve_weights(init)
