@@ -9,8 +9,6 @@ TORCH_BUILD ?= auto
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 export PYTHON TORCH TORCH_BUILD TORCH_CPU_INDEX
 
-SIMULATE = python -m fedswin.operations.demo "$(RUN_DIR)"
-
 # NVFlare starts processes of its own as `python3`: they must find the environment's.
 IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 INSTALLED := .venv/.installed
@@ -27,8 +25,21 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS) .ci/install
 	@.ci/install .venv $(CONSTRAINTS)
 	@touch $@
 
+# Each line is a command that a user may type; make shows it before it runs.
+simulate: export PATH := $(CURDIR)/.venv/bin:$(PATH)
 simulate: $(INSTALLED) ## train three phantom hospitals together, into RUN_DIR (runs/demo)
-	@$(IN_VENV) $(SIMULATE)
+	fedswin data phantom "$(RUN_DIR)/data" --spacing 4 --overwrite
+	fedswin simulate jobs/demo/pretrain.yaml --data "$(RUN_DIR)/data" --out "$(RUN_DIR)/pretrain" --overwrite
+	fedswin simulate jobs/demo/finetune.yaml --data "$(RUN_DIR)/data" --init "$(RUN_DIR)/pretrain" \
+	  --out "$(RUN_DIR)/finetune" --overwrite
+	fedswin simulate jobs/demo/finetune.yaml --data "$(RUN_DIR)/data" --out "$(RUN_DIR)/scratch" --overwrite
+	fedswin train jobs/demo/finetune.yaml --data "$(RUN_DIR)/data" --init "$(RUN_DIR)/pretrain" \
+	  --out "$(RUN_DIR)/local" --overwrite
+	fedswin evaluate "$(RUN_DIR)/finetune" "$(RUN_DIR)/scratch" "$(RUN_DIR)"/local/* --data "$(RUN_DIR)/data" \
+	  --out "$(RUN_DIR)/evaluation" --overwrite
+	@echo
+	@echo "Models, metrics and curves: $(RUN_DIR)/{pretrain,finetune,scratch,local}; the table: $(RUN_DIR)/evaluation"
+	@echo "Curves: .venv/bin/tensorboard --logdir $(RUN_DIR)"
 
 test: $(INSTALLED) ## the fast tests, and one of each kind that starts NVFlare
 	@$(IN_VENV) pytest -m "not long" $(PYTEST_ARGS)

@@ -72,9 +72,13 @@ class RunningFederation:
         connections = [connection for process in self.family() for connection in process.net_connections("inet")]
         return {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}
 
+    def tail(self, name: str) -> str:
+        """The end of what the process of a kit has printed."""
+        return self._console(name).read_text()[-8000:]
+
     def tails(self) -> str:
         """The end of what each process has printed."""
-        return "\n".join(f"--- {name}\n{self._console(name).read_text()[-3000:]}" for name in self.processes)
+        return "\n".join(f"--- {name}\n{self.tail(name)}" for name in self.processes)
 
     def end(self) -> None:
         """End every process that was started here."""

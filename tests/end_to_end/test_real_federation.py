@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 import torch
+from end_to_end.tiny import write_sites
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from end_to_end.federation import LEAD, MEMBER, RunningFederation, run_federation
 from fedswin.config import Job, load_job
-from fedswin.data.datalist import Case, write_datalist
 from fedswin.errors import FedSwinError
 from fedswin.operations.admin import COMPLETED, Federation, wait_for_job
 from fedswin.operations.fetch import fetch
-from fedswin.operations.submit import submit
+from fedswin.operations.submit import export_job, submit
 from fedswin.run_folder import Record, read_records
 from fedswin.weights.file import load_weights
 from fedswin.weights.handover import initial_state
@@ -29,26 +28,11 @@ JOB_SECONDS = 240.0
 pytestmark = pytest.mark.end_to_end
 
 
-def make_site(folder: Path, seed: int) -> Path:
-    """Write four small volumes: a body of soft tissue in air, three to train on and one to validate."""
-    folder.mkdir(parents=True)
-    draw = np.random.default_rng(seed)
-    cases = []
-    for number in range(4):
-        volume = np.full((48, 48, 40), -1000.0, np.float32)
-        volume[8:40, 8:40, 2:38] = draw.uniform(0, 100, (32, 32, 36))
-        path = folder / f"case_{number}.nii.gz"
-        nibabel.Nifti1Image(volume, np.diag([4.0, 4.0, 4.0, 1.0])).to_filename(path)
-        cases.append(Case(path))
-    write_datalist(folder, {"training": cases[:3], "validation": cases[3:]})
-    return folder
-
-
 def test_a_study_from_the_job_file_to_the_run_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    sites = {name: make_site(tmp_path / "data" / name, seed) for seed, name in enumerate(SITES)}
+    data = write_sites(tmp_path / "data", dict.fromkeys(SITES, 2))
     job = load_job(JOB)
     run = tmp_path / "run"
-    with run_federation(tmp_path, sites) as federation:
+    with run_federation(tmp_path, {name: data / name for name in SITES}) as federation:
         check_refusals(federation, job, tmp_path)
         job_id = submit(job, initial_state(job), federation.lead)
         status = wait_for_job(job_id, federation.lead, JOB_SECONDS)
@@ -68,6 +52,41 @@ def test_a_study_from_the_job_file_to_the_run_folder(tmp_path: Path, capfd: pyte
     assert load_job(run / "job.yaml") == job
     assert job_id in (run / "nvflare" / "server_log.txt").read_text()
     assert not list((federation.kits / LEAD / "transfer").iterdir())
+
+
+@pytest.mark.long
+def test_a_job_that_brings_code_or_a_command_runs_nowhere(tmp_path: Path) -> None:
+    data = write_sites(tmp_path / "data", {"hospital_a": 1})
+    with run_federation(tmp_path, {"hospital_a": data / "hospital_a"}) as federation:
+        lead, canary = federation.lead, tmp_path / "canary"
+        byoc = exported(tmp_path / "byoc")
+        (byoc / "app" / "custom").mkdir()
+        (byoc / "app" / "custom" / "code.py").write_text(f"open({str(canary)!r}, 'w')")
+        with pytest.raises(FedSwinError, match="BYOC not permitted"):
+            fetch(submit_folder(byoc, lead), lead, tmp_path / "run", wait=True, timeout=JOB_SECONDS)
+
+        command = exported(tmp_path / "command")
+        config = command / "app" / "config" / "config_fed_client.json"
+        content = json.loads(config.read_text())
+        content["executors"][0]["executor"] = {
+            "path": "nvflare.app_common.executors.client_api_executor.ClientAPIExecutor",
+            "args": {"execution_mode": "external_process", "command": ["touch", str(canary)]},
+        }
+        config.write_text(json.dumps(content))
+        assert wait_for_job(submit_folder(command, lead), lead, JOB_SECONDS) != COMPLETED
+        assert "ComponentNotAuthorized" in federation.tail("hospital_a")
+    assert not canary.exists()
+
+
+def exported(folder: Path) -> Path:
+    folder.mkdir()
+    job = load_job(JOB, ["federation.min_sites=1"])
+    return export_job(job, initial_state(job), folder)
+
+
+def submit_folder(folder: Path, kit: Path) -> str:
+    with Federation(kit) as session:
+        return session.submit(folder)
 
 
 def check_refusals(federation: RunningFederation, job: Job, folder: Path) -> None:

@@ -18,7 +18,12 @@ from fedswin.operations.fetch import SERVER_LOG, arrange_run, fetch
 from fedswin.run_folder import RunFolder, read_records, round_record
 from fedswin.weights.file import Weights, load_weights, save_weights
 
-LOG = "1 - Study - INFO - fine\n2 - Study - ERROR - the disk is full\n"
+LOG = """\
+10:00 - Study - INFO - fine
+10:01 - Study - ERROR - [identity=study, run=1, wf=study] - the disk is full
+Traceback (most recent call last):
+OSError: no space left
+"""
 
 
 def job(rounds: int = 1) -> Job:
@@ -46,6 +51,7 @@ class FakeFederation:
 
     status = "FINISHED:COMPLETED"
     rounds = 1
+    detail: tuple[str, ...] = ()
 
     def __init__(self, kit: Path) -> None: ...
 
@@ -57,7 +63,7 @@ class FakeFederation:
     ) -> None: ...
 
     def job(self, job_id: str) -> dict[str, Any]:
-        return {"status": self.status}
+        return {"status": self.status, "job_deploy_detail": self.detail}
 
     def wait(self, job_id: str, timeout: float | None = None) -> dict[str, Any]:
         return {"status": "FINISHED:COMPLETED"}
@@ -118,9 +124,16 @@ def test_a_failed_job_is_told_with_its_state_and_last_errors(tmp_path: Path, ser
     with pytest.raises(FedSwinError) as raised:
         fetch("id", tmp_path, tmp_path / "run")
     assert str(raised.value).startswith("Job id failed: FINISHED:EXECUTION_EXCEPTION.")
-    assert "the disk is full" in str(raised.value)
-    assert "fine" not in str(raised.value)
+    assert str(raised.value).endswith("last errors: the disk is full | OSError: no space left")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_job_that_a_site_did_not_take_is_told_with_the_sites_answer(
+    tmp_path: Path, server: type[FakeFederation]
+) -> None:
+    server.status, server.detail = "FINISHED:FAILED_TO_RUN", ("server: OK", "a: no reply", "b: OK")
+    with pytest.raises(FedSwinError, match=r"FAILED_TO_RUN\. Not everybody took the job: a: no reply\."):
+        fetch("id", tmp_path, tmp_path / "run")
 
 
 def test_a_job_that_ended_early_is_told_though_nvflare_calls_it_completed(

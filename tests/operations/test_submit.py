@@ -74,9 +74,9 @@ def test_a_server_that_does_not_answer_is_named_soon_and_once(kits: Path, capfd:
 def test_sites_that_a_job_needs_must_be_connected() -> None:
     require_sites(job(min_sites=2), ["a", "b"])
     require_sites(job(sites=["b"]), ["a", "b"])
-    with pytest.raises(FedSwinError, match="1 sites are connected, and federation.min_sites is 2. Connected are: a"):
+    with pytest.raises(FedSwinError, match="can take part: 1, and federation.min_sites is 2. Connected are: a"):
         require_sites(job(min_sites=2), ["a"])
-    with pytest.raises(FedSwinError, match="0 sites are connected.*Connected are: none"):
+    with pytest.raises(FedSwinError, match="can take part: 0.*Connected are: none"):
         require_sites(job(), [])
     with pytest.raises(FedSwinError, match=r"The site 'hospitl_b'.* is not connected \(did you mean 'hospital_b'\?\)"):
         require_sites(job(sites=["hospital_a", "hospitl_b"]), ["hospital_a", "hospital_b"])

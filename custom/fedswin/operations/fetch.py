@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -17,6 +18,8 @@ from fedswin.weights.file import load_weights
 SERVER_LOG = Path("nvflare", "server_log.txt")
 """Where a fetched run has the server's log of the job."""
 
+_ERROR = re.compile(r"(?: - ERROR - (?:\[identity=[^\]]*\] - )?|^(?=\w+Error: ))(.+)", re.MULTILINE)
+"""An error in NVFlare's log, without its context, or the last line of a traceback."""
 _ERROR_LINES = 3
 
 
@@ -44,7 +47,8 @@ def fetch(
         if not has_ended(about):
             raise FedSwinError(f"Job {job_id} is {about['status'].lower()}. Fetch it when it has ended, or wait.")
         if about["status"] != COMPLETED:
-            raise FedSwinError(f"Job {job_id} failed: {about['status']}.{_last_errors(federation.log(job_id))}")
+            reasons = _refusals(about) + _last_errors(federation.log(job_id))
+            raise FedSwinError(f"Job {job_id} failed: {about['status']}.{reasons}")
         run = arrange_run(job_id, federation.download(job_id, Path(folder)) / "workspace", Path(folder) / "run")
         if out.exists():
             out.rename(Path(folder) / "replaced")
@@ -87,7 +91,13 @@ def _write_provenance(job: Job, run: Path, **about: Any) -> None:
     write_provenance(run, job, "fetch", sites=sites, versions=trained_with, finished=True, **about)
 
 
+def _refusals(about: dict[str, Any]) -> str:
+    """Return who did not take the job's files, and why, as one sentence, which is empty if all did."""
+    refusals = [answer for answer in about.get("job_deploy_detail") or [] if not answer.endswith(": OK")]
+    return f" Not everybody took the job: {' | '.join(refusals)}." if refusals else ""
+
+
 def _last_errors(log: str) -> str:
     """Return the last errors of a log as one sentence, which is empty if there are none."""
-    lines = [line.strip() for line in log.splitlines() if " - ERROR - " in line or "Error: " in line]
-    return " The server's last errors: " + " | ".join(lines[-_ERROR_LINES:]) if lines else ""
+    errors = _ERROR.findall(log)[-_ERROR_LINES:]
+    return f" The server's last errors: {' | '.join(errors)}" if errors else ""

@@ -61,6 +61,6 @@ def require_sites(job: Job, connected: list[str]) -> None:
     able = job.federation.sites or connected
     if len(able) < job.federation.min_sites:
         raise FedSwinError(
-            f"{len(able)} sites are connected, and federation.min_sites is {job.federation.min_sites}. {there} "
-            "Start the others, or lower federation.min_sites."
+            f"Too few sites can take part: {len(able)}, and federation.min_sites is {job.federation.min_sites}. "
+            f"{there} Start the others, or lower federation.min_sites."
         )

@@ -1,0 +1,68 @@
+"""Training without a federation: resumed, pooled, and refused."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from end_to_end import tiny
+from fedswin.data.datalist import read_site
+from fedswin.errors import FedSwinError
+from fedswin.operations import train as training
+from fedswin.operations.train import pool_sites, train
+from fedswin.run_folder import read_records
+from fedswin.weights.file import load_weights
+
+JOB = tiny.job(tiny.PRETRAIN)
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory):
+    return tiny.write_sites(tmp_path_factory.mktemp("sites"), {"a": 2, "b": 1})
+
+
+def run(*arguments, **options):
+    train(*arguments, console=Console(file=io.StringIO()), **options)
+
+
+def test_a_run_cut_off_after_a_round_is_resumed_to_the_same_model(sites, tmp_path, monkeypatch):
+    run(JOB, sites / "a", tmp_path / "whole")
+    write = training._LocalStudy.train
+
+    def cut_off(study, number):
+        write(study, number)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training._LocalStudy, "train", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        run(JOB, sites / "a", tmp_path / "cut")
+    monkeypatch.undo()
+    run(JOB, sites / "a", tmp_path / "cut", resume=True)
+    for name in ("last", "best"):
+        whole, cut = (load_weights(tmp_path / folder / "global" / f"{name}.pt") for folder in ("whole", "cut"))
+        assert whole.digest == cut.digest
+    whole, cut = ([record["global"] for record in read_records(tmp_path / folder)] for folder in ("whole", "cut"))
+    assert whole == cut
+    with pytest.raises(FedSwinError, match="holds a run of another job"):
+        run(tiny.job({**tiny.PRETRAIN, "seed": 5}), sites / "a", tmp_path / "cut", resume=True)
+
+
+def test_pooled_sites_hold_every_case_once(sites):
+    both = [read_site(sites / name) for name in ("a", "b")]
+    pool = pool_sites(both)
+    for split in ("training", "validation", "test"):
+        assert pool.cases(split) == [case for site in both for case in site.cases(split)]
+
+
+def test_what_is_there_is_not_overwritten_unasked(sites, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("mine")
+    with pytest.raises(FedSwinError, match="notes exists"):
+        run(JOB, sites / "a", tmp_path / "notes")
+    with pytest.raises(FedSwinError, match="something other than a run"):
+        run(JOB, sites / "a", tmp_path / "notes", overwrite=True)
+    with pytest.raises(FedSwinError, match="nothing to resume"):
+        run(JOB, sites / "a", tmp_path / "new", resume=True)
+    assert [path.name for path in tmp_path.rglob("*")] == ["notes", "mine.txt"]
