@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from end_to_end.tiny import write_sites
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from end_to_end.federation import LEAD, MEMBER, RunningFederation, run_federation
+from end_to_end.tiny import write_sites
 from fedswin.config import Job, load_job
 from fedswin.errors import FedSwinError
 from fedswin.operations.admin import COMPLETED, Federation, wait_for_job

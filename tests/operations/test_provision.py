@@ -161,10 +161,7 @@ def test_gpus_of_a_site(tmp_path: Path) -> None:
 
 WRONG: dict[str, tuple[Change, str]] = {
     "unknown key": (lambda c: c.update(sties=[]), "unknown key 'sties' (did you mean 'sites'?)"),
-    "unknown key in a list": (
-        lambda c: c["sites"][1].update(nmae="x"),
-        "unknown key 'sites.1.nmae' (did you mean 'name'?)",
-    ),
+    "unknown key in a list": (lambda c: c["sites"][1].update(nmae="x"), "'sites.1.nmae' (did you mean 'name'?)"),
     "the same site twice": (lambda c: c["sites"].append(c["sites"][0]), "'hospital_a' is used twice"),
     "the same person twice": (lambda c: c["people"].append(c["people"][0]), "'lead@university.org' is used twice"),
     "a site called server": (lambda c: c["sites"][0].update(name="Server"), "'Server' is used twice, or is one of"),
