@@ -259,7 +259,7 @@ def provision(
 def submit(job: JobArgument, kit: KitOption, init: InitOption = None, settings: SetOption = None) -> None:
     """Submit a job to a running federation, and print its id.
 
-    Example: fedswin submit jobs/demo/pretrain.yaml --kit kits/lead@example.org
+    Example: fedswin submit jobs/demo/pretrain.yaml --kit kits/lead@university.org
     """
     from fedswin.operations.preflight import plan_initial_state
     from fedswin.operations.submit import submit as run
@@ -277,7 +277,7 @@ def fetch(
 ) -> None:
     """Bring the run folder of a job that has ended.
 
-    Example: fedswin fetch JOB_ID --kit kits/lead@example.org --out runs/pretrain
+    Example: fedswin fetch JOB_ID --kit kits/lead@university.org --out runs/pretrain
     """
     from fedswin.operations.fetch import fetch as run
 
