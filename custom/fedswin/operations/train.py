@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -28,7 +27,7 @@ from fedswin.run_folder import (
 )
 from fedswin.training.journal import Journal
 from fedswin.training.site_trainer import SiteTrainer
-from fedswin.weights.file import load_parameters, parameters
+from fedswin.weights.file import load_parameters, parameters, save_whole
 from fedswin.weights.handover import Handover
 
 POOL = "pool"
@@ -141,8 +140,7 @@ class _LocalStudy:
             "trainer": self._trainer.state_dict(),
             "report": self._report,
         }
-        torch.save(checkpoint, self.folder / (CHECKPOINT + ".partial"))
-        os.replace(self.folder / (CHECKPOINT + ".partial"), self.folder / CHECKPOINT)
+        save_whole(self.folder / CHECKPOINT, checkpoint)
 
     def close(self) -> None:
         """Finish the curves."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-import torch
 from monai.networks.nets import SwinUNETR
 from torch import Tensor
 
 from fedswin.errors import FedSwinError
-from fedswin.weights.file import Weights, load_parameters, load_weights, resolve_weights, save_weights
+from fedswin.weights.file import Weights, load_parameters, load_weights, resolve_weights, save_weights, save_whole
 from fedswin.weights.handover import ENCODER
 
 FORMS = ("encoder", "swinvit")
@@ -42,10 +40,7 @@ def export(run: Path, form: str, out: Path, *, which: str = "best", overwrite: b
     if form == "encoder":
         save_weights(out, Weights(encoder, weights.job, weights.provenance))
     else:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = out.with_name(out.name + ".partial")
-        torch.save({"state_dict": swinvit_state(weights)}, partial)
-        os.replace(partial, out)
+        save_whole(out, {"state_dict": swinvit_state(weights)})
     return len(encoder)
 
 

@@ -54,8 +54,7 @@ def parameters(model: nn.Module) -> dict[str, Tensor]:
 
 
 def save_weights(path: Path, weights: Weights) -> None:
-    """Write ``weights`` to ``path``; a reader sees the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write ``weights`` to ``path``, whole or not at all."""
     content = {
         "format": _FORMAT,
         "tensors": {name: tensor.detach().cpu().contiguous() for name, tensor in weights.tensors.items()},
@@ -64,6 +63,12 @@ def save_weights(path: Path, weights: Weights) -> None:
         "provenance": dict(weights.provenance),
         "sha256": weights.digest,
     }
+    save_whole(path, content)
+
+
+def save_whole(path: Path, content: Mapping[str, Any]) -> None:
+    """Write ``content`` with ``torch.save``; a reader sees the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     torch.save(content, partial)
     os.replace(partial, path)
