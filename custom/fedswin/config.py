@@ -86,6 +86,8 @@ class PretrainingSettings(Section):
     """One transposed convolution (paper), or five stages of x2, an eighth of its parameters at C=48."""
     rotation_head: Literal["mlp", "linear"] = "mlp"
     """An MLP (paper, section 4.2), or one linear layer (reference code)."""
+    validation_batches: Positive = 8
+    """Batches that a site scores each global model on, always the same ones, from its validation cases."""
 
 
 class SegmentationSettings(Section):

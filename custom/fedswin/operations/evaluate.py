@@ -21,6 +21,7 @@ from fedswin.errors import FedSwinError
 from fedswin.segmentation.inference import predict_classes
 from fedswin.segmentation.metrics import dice_by_class
 from fedswin.tasks import build_model
+from fedswin.training.memory import keep_freed_memory
 from fedswin.training.scores import Score, mean_scores
 from fedswin.training.trainer import make_deterministic, pick_device
 from fedswin.weights.file import Weights, load_parameters, load_weights, resolve_weights
@@ -139,6 +140,7 @@ def _score_model(
 ) -> list[CaseScore]:
     job = weights.job
     make_deterministic(job)
+    keep_freed_memory()
     device = pick_device(job)
     model = build_model(job)
     load_parameters(model, weights.tensors, name)

@@ -26,8 +26,6 @@ from fedswin.weights.file import Weights, save_weights
 _SERVER_RUN = Path("server", "simulate_job")
 _SITE_FILES = Path("simulate_job", "site")
 _POLL_SECONDS = 0.5
-_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**33), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
-"""Lets glibc keep freed memory: a step on a CPU otherwise spends a good part of its time in page faults."""
 
 
 def simulate(
@@ -106,7 +104,7 @@ def _environment(job: Job, data: Path, sites: Sequence[str], gpus: Sequence[int]
     """Tell the sites where their data is, and share out the machine."""
     threads = job.trainer.cpu_threads or max(1, (os.cpu_count() or 1) // len(sites))
     environment = {
-        **_KEEP_MEMORY,
+        "MALLOC_ARENA_MAX": "1",  # the training thread shares the one heap that keep_freed_memory looks after
         **os.environ,
         messages.SITES_DATA_VARIABLE: str(data.absolute()),
         "OMP_NUM_THREADS": str(threads),

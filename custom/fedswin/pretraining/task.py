@@ -62,10 +62,10 @@ class PretrainingTask:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Mean losses and rotation accuracy over as many fixed batches as there are validation cases."""
+        """Mean losses and rotation accuracy over ``pretraining.validation_batches`` fixed batches."""
         self.model.eval()
         scores = []
-        for number in range(self.validation_cases):
+        for number in range(self._job.pretraining.validation_batches if self.validation_cases else 0):
             batch = self._draw(self._validation, "validation", number)
             losses, logits = self._losses(batch)
             right = (logits.argmax(dim=1).cpu() == batch.turns).float().mean()

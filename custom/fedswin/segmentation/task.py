@@ -42,7 +42,9 @@ class SegmentationTask:
         self._job = job
         self._site = site.name
         self._device = device
-        self._loss = DiceCELoss(to_onehot_y=True, softmax=True)
+        # Squared denominators and an unsmoothed numerator, as in the paper's reference code: a class that a crop does
+        # not show then adds no gradient, which matters where most crops hold few of the organs.
+        self._loss = DiceCELoss(to_onehot_y=True, softmax=True, squared_pred=True, smooth_nr=0, smooth_dr=1e-6)
         self._transforms = training_transforms(job)
         self._training = Volumes(site.cases("training", labelled=True), job, progress)
         self._validation = Volumes(site.cases("validation", labelled=True), job, progress)

@@ -13,6 +13,7 @@ from fedswin.config import Job
 from fedswin.data.datalist import Site
 from fedswin.tasks import build_task
 from fedswin.training.journal import Journal
+from fedswin.training.memory import keep_freed_memory
 from fedswin.training.trainer import Trainer, make_deterministic, pick_device
 
 AddScalar = Callable[[str, float, int], None]
@@ -48,6 +49,7 @@ class SiteTrainer:
 
     def __init__(self, job: Job, site: Site, journal: Journal, add_scalar: AddScalar) -> None:
         make_deterministic(job)
+        keep_freed_memory()
         device = pick_device(job)
         self._job = job
         self._journal = journal
