@@ -41,6 +41,7 @@ def test_a_study_from_the_job_file_to_the_run_folder(tmp_path: Path, capfd: pyte
         with Federation(federation.lead) as session:
             assert "byoc" not in session.job(job_id)
         fetch(job_id, federation.lead, run)
+        check_a_job_for_one_site(federation, tmp_path)
     assert federation.family() == []
     assert capfd.readouterr() == ("", "")
 
@@ -60,13 +61,13 @@ def test_a_job_that_brings_code_or_a_command_runs_nowhere(tmp_path: Path) -> Non
     with run_federation(tmp_path, {"hospital_a": data / "hospital_a"}) as federation:
         lead, canary = federation.lead, tmp_path / "canary"
         byoc = exported(tmp_path / "byoc")
-        (byoc / "app" / "custom").mkdir()
-        (byoc / "app" / "custom" / "code.py").write_text(f"open({str(canary)!r}, 'w')")
+        (byoc / "app_hospital_a" / "custom").mkdir()
+        (byoc / "app_hospital_a" / "custom" / "code.py").write_text(f"open({str(canary)!r}, 'w')")
         with pytest.raises(FedSwinError, match="BYOC not permitted"):
             fetch(submit_folder(byoc, lead), lead, tmp_path / "run", wait=True, timeout=JOB_SECONDS)
 
         command = exported(tmp_path / "command")
-        config = command / "app" / "config" / "config_fed_client.json"
+        config = command / "app_hospital_a" / "config" / "config_fed_client.json"
         content = json.loads(config.read_text())
         content["executors"][0]["executor"] = {
             "path": "nvflare.app_common.executors.client_api_executor.ClientAPIExecutor",
@@ -81,7 +82,7 @@ def test_a_job_that_brings_code_or_a_command_runs_nowhere(tmp_path: Path) -> Non
 def exported(folder: Path) -> Path:
     folder.mkdir()
     job = load_job(JOB, ["federation.min_sites=1"])
-    return export_job(job, initial_state(job), folder)
+    return export_job(job, initial_state(job), ["hospital_a"], folder)
 
 
 def submit_folder(folder: Path, kit: Path) -> str:
@@ -99,6 +100,16 @@ def check_refusals(federation: RunningFederation, job: Job, folder: Path) -> Non
     four = job.model_copy(update={"federation": job.federation.model_copy(update={"min_sites": 4})})
     with pytest.raises(FedSwinError, match="Connected are: hospital_a, hospital_b"):
         submit(four, initial, federation.lead)
+
+
+def check_a_job_for_one_site(federation: RunningFederation, folder: Path) -> None:
+    """A job that names its sites runs at those, and no site is sent the initial weights as a file."""
+    job = load_job(JOB, ["federation.sites=[hospital_b]", "federation.min_sites=1", "federation.rounds=1"])
+    fetch(submit(job, initial_state(job), federation.lead), federation.lead, folder / "one", wait=True)
+    assert [set(record["sites"]) for record in read_records(folder / "one")] == [{"hospital_b"}] * 2
+    sent = [path.name for path in (federation.kits / "hospital_b").rglob("app_hospital_b/config/*")]
+    assert "job.yaml" in sent
+    assert "initial.pt" not in sent
 
 
 def check_records(records: list[Record], job: Job) -> None:

@@ -17,7 +17,7 @@ from fedswin.errors import FedSwinError
 from fedswin.federation.recipe import SERVER_CLASSES, SITE_CLASSES, class_paths
 from fedswin.operations.admin import Federation
 from fedswin.operations.provision import provision
-from fedswin.operations.submit import export_job, require_sites, submit
+from fedswin.operations.submit import export_job, required_sites, submit
 from fedswin.weights.file import load_weights
 from fedswin.weights.handover import Handover, initial_state
 
@@ -72,39 +72,48 @@ def test_a_server_that_does_not_answer_is_named_soon_and_once(kits: Path, capfd:
 
 
 def test_sites_that_a_job_needs_must_be_connected() -> None:
-    require_sites(job(min_sites=2), ["a", "b"])
-    require_sites(job(sites=["b"]), ["a", "b"])
+    assert required_sites(job(min_sites=2), ["a", "b"]) == ["a", "b"]
+    assert required_sites(job(sites=["b"]), ["a", "b"]) == ["b"]
     with pytest.raises(FedSwinError, match="can take part: 1, and federation.min_sites is 2. Connected are: a"):
-        require_sites(job(min_sites=2), ["a"])
+        required_sites(job(min_sites=2), ["a"])
     with pytest.raises(FedSwinError, match="can take part: 0.*Connected are: none"):
-        require_sites(job(), [])
+        required_sites(job(), [])
     with pytest.raises(FedSwinError, match=r"The site 'hospitl_b'.* is not connected \(did you mean 'hospital_b'\?\)"):
-        require_sites(job(sites=["hospital_a", "hospitl_b"]), ["hospital_a", "hospital_b"])
+        required_sites(job(sites=["hospital_a", "hospitl_b"]), ["hospital_a", "hospital_b"])
     with pytest.raises(FedSwinError, match="min_sites is 2"):
-        require_sites(job(sites=["a"], min_sites=2), ["a", "b"])
+        required_sites(job(sites=["a"], min_sites=2), ["a", "b"])
 
 
 def test_the_job_carries_settings_and_weights_and_no_code(tmp_path: Path, initial: Handover) -> None:
-    folder = export_job(job(), initial, tmp_path)
+    folder = export_job(job(), initial, ["a", "b"], tmp_path)
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert files == {
         "meta.json",
-        "app/config/config_fed_client.json",
-        "app/config/config_fed_server.json",
-        "app/config/initial.pt",
-        "app/config/job.yaml",
+        "app_a/config/config_fed_client.json",
+        "app_a/config/job.yaml",
+        "app_b/config/config_fed_client.json",
+        "app_b/config/job.yaml",
+        "app_server/config/config_fed_server.json",
+        "app_server/config/initial.pt",
+        "app_server/config/job.yaml",
     }
-    weights = load_weights(folder / "app" / "config" / "initial.pt")
+    weights = load_weights(folder / "app_server" / "config" / "initial.pt")
     assert weights.job == job()
     assert all(torch.equal(tensor, initial.tensors[name]) for name, tensor in weights.tensors.items())
 
 
-@pytest.mark.parametrize(("side", "classes"), [("server", SERVER_CLASSES), ("client", SITE_CLASSES)])
+@pytest.mark.parametrize(
+    ("config_file", "classes"),
+    [
+        ("app_server/config/config_fed_server.json", SERVER_CLASSES),
+        ("app_a/config/config_fed_client.json", SITE_CLASSES),
+    ],
+)
 def test_every_class_of_the_job_is_on_the_allow_list(
-    tmp_path: Path, initial: Handover, side: str, classes: tuple[type, ...]
+    tmp_path: Path, initial: Handover, config_file: str, classes: tuple[type, ...]
 ) -> None:
-    folder = export_job(job(), initial, tmp_path)
-    config = json.loads((folder / "app" / "config" / f"config_fed_{side}.json").read_text())
+    folder = export_job(job(), initial, ["a", "b"], tmp_path)
+    config = json.loads((folder / config_file).read_text())
     assert _paths(config) == set(class_paths(classes))
 
 

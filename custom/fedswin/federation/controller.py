@@ -53,7 +53,7 @@ class FederatedAveraging(ModelController):
     def _enrol(self) -> list[str]:
         """Ask every site for its number of cases; return those that have something to train on."""
         sites = []
-        for reply in self.send_model_and_wait(messages.PREPARE, FLModel(metrics={}), self._invited()):
+        for reply in self.send_model_and_wait(messages.PREPARE, FLModel(metrics={}), self.sample_clients()):
             name = reply.meta["client_name"]
             if error := reply.meta.get("error"):
                 self.warning(f"{name} does not take part: {error}")
@@ -62,11 +62,6 @@ class FederatedAveraging(ModelController):
             else:
                 sites.append(name)
         return sorted(sites)
-
-    def _invited(self) -> list[str]:
-        connected = self.sample_clients()
-        wanted = self._job.federation.sites
-        return [name for name in connected if wanted is None or name in wanted]
 
     def _average(self, model: FLModel, sites: list[str]) -> None:
         record: Record = {"status": "initial"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from nvflare.app_common.widgets.convert_to_fed_event import ConvertToFedEvent
@@ -28,11 +29,13 @@ class FedSwinRecipe(Recipe):
 
     Args:
         initial: global model 0, with the job that is to train it.
+        sites: the names of the sites that take part. Each gets an app of its own, so that the initial weights, which
+            the server needs alone, go to the server alone.
         folder: a folder for the files that go into the job; it must stay until the job has been
             exported or run.
     """
 
-    def __init__(self, initial: Weights, folder: Path) -> None:
+    def __init__(self, initial: Weights, sites: Sequence[str], folder: Path) -> None:
         job = initial.job
         job_file, weights_file = folder / messages.JOB_FILE, folder / messages.INITIAL_WEIGHTS
         job_file.write_text(job.to_yaml())
@@ -45,9 +48,10 @@ class FedSwinRecipe(Recipe):
         fed_job.to_server(TBAnalyticsReceiver("tensorboard", events=[f"fed.{_SCALARS}"]), id="curves")
         fed_job.add_file_to_server(str(job_file), app_folder_type="config")
         fed_job.add_file_to_server(str(weights_file), app_folder_type="config")
-        fed_job.to_clients(SiteExecutor(), tasks=["*"])
-        fed_job.to_clients(ConvertToFedEvent(events_to_convert=[_SCALARS]), id="scalars")
-        fed_job.add_file_to_clients(str(job_file), app_folder_type="config")
+        for site in sites:
+            fed_job.to(SiteExecutor(), site, tasks=["*"])
+            fed_job.to(ConvertToFedEvent(events_to_convert=[_SCALARS]), site, id="scalars")
+            fed_job.add_file_to(str(job_file), site, app_folder_type="config")
         super().__init__(fed_job)
 
 

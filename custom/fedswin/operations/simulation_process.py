@@ -21,7 +21,7 @@ def run(initial: Path, workspace: Path, sites: list[str], gpus: str | None = Non
     weights = load_weights(initial)
     _allow_classes(workspace / weights.job.name)
     with tempfile.TemporaryDirectory() as folder:
-        recipe = FedSwinRecipe(weights, Path(folder))
+        recipe = FedSwinRecipe(weights, sites, Path(folder))
         recipe.execute(SimEnv(clients=sites, workspace_root=str(workspace), gpu_config=gpus))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from fedswin.config import Job
@@ -26,27 +27,28 @@ def submit(job: Job, initial: Handover, kit: Path) -> str:
             that the job needs are not connected.
     """
     with Federation(kit) as federation, tempfile.TemporaryDirectory(prefix="fedswin-") as folder:
-        require_sites(job, federation.connected_sites())
-        return federation.submit(export_job(job, initial, Path(folder)))
+        sites = required_sites(job, federation.connected_sites())
+        return federation.submit(export_job(job, initial, sites, Path(folder)))
 
 
-def export_job(job: Job, initial: Handover, folder: Path) -> Path:
+def export_job(job: Job, initial: Handover, sites: Sequence[str], folder: Path) -> Path:
     """Write the NVFlare job that ``job`` becomes below ``folder``, and return where it is.
 
     Args:
         job: the job.
         initial: global model 0.
+        sites: the sites that take part.
         folder: an empty folder.
     """
     parts = folder / "parts"
     parts.mkdir()
     weights = Weights(initial.tensors, job, {"handover": initial.summary()})
-    FedSwinRecipe(weights, parts).export(str(folder))
+    FedSwinRecipe(weights, sites, parts).export(str(folder))
     return folder / job.name
 
 
-def require_sites(job: Job, connected: list[str]) -> None:
-    """Make sure that the sites which the job needs are connected, since NVFlare waits for none of them.
+def required_sites(job: Job, connected: Sequence[str]) -> list[str]:
+    """Return the sites that take part; all must be connected, since NVFlare waits for none of them.
 
     Raises:
         FedSwinError: if one that the job names is not, or they are fewer than ``federation.min_sites``.
@@ -58,9 +60,10 @@ def require_sites(job: Job, connected: list[str]) -> None:
                 f"The site '{name}', which federation.sites names, is not connected{nearest(name, connected)}. {there} "
                 "Start it, or take it off the list."
             )
-    able = job.federation.sites or connected
+    able = list(job.federation.sites or connected)
     if len(able) < job.federation.min_sites:
         raise FedSwinError(
             f"Too few sites can take part: {len(able)}, and federation.min_sites is {job.federation.min_sites}. "
             f"{there} Start the others, or lower federation.min_sites."
         )
+    return able
