@@ -25,18 +25,19 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS) .ci/install
 	@.ci/install .venv $(CONSTRAINTS)
 	@touch $@
 
-# Each line is a command that a user may type; make shows it before it runs.
-simulate: export PATH := $(CURDIR)/.venv/bin:$(PATH)
-simulate: $(INSTALLED) ## train three phantom hospitals together, into RUN_DIR (runs/demo)
-	fedswin data phantom "$(RUN_DIR)/data" --spacing 4 --overwrite
-	fedswin simulate jobs/demo/pretrain.yaml --data "$(RUN_DIR)/data" --out "$(RUN_DIR)/pretrain" --overwrite
-	fedswin simulate jobs/demo/finetune.yaml --data "$(RUN_DIR)/data" --init "$(RUN_DIR)/pretrain" \
-	  --out "$(RUN_DIR)/finetune" --overwrite
-	fedswin simulate jobs/demo/finetune.yaml --data "$(RUN_DIR)/data" --out "$(RUN_DIR)/scratch" --overwrite
-	fedswin train jobs/demo/finetune.yaml --data "$(RUN_DIR)/data" --init "$(RUN_DIR)/pretrain" \
-	  --out "$(RUN_DIR)/local" --overwrite
-	fedswin evaluate "$(RUN_DIR)/finetune" "$(RUN_DIR)/scratch" "$(RUN_DIR)"/local/* --data "$(RUN_DIR)/data" \
-	  --out "$(RUN_DIR)/evaluation" --overwrite
+# Each is a command that a user may type in the environment; make shows it before it runs.
+run = @echo '$$ $(strip $(1))'; $(IN_VENV) $(1)
+
+simulate: $(INSTALLED) ## train three phantom hospitals together, into RUN_DIR (runs/demo): 8 minutes on two cores
+	$(call run,fedswin data phantom "$(RUN_DIR)/data" --spacing 4 --overwrite)
+	$(call run,fedswin simulate jobs/demo/pretrain.yaml --data "$(RUN_DIR)/data" --out "$(RUN_DIR)/pretrain" --overwrite)
+	$(call run,fedswin simulate jobs/demo/finetune.yaml --data "$(RUN_DIR)/data" --init "$(RUN_DIR)/pretrain" \
+	  --out "$(RUN_DIR)/finetune" --overwrite)
+	$(call run,fedswin simulate jobs/demo/finetune.yaml --data "$(RUN_DIR)/data" --out "$(RUN_DIR)/scratch" --overwrite)
+	$(call run,fedswin train jobs/demo/finetune.yaml --data "$(RUN_DIR)/data" --init "$(RUN_DIR)/pretrain" \
+	  --out "$(RUN_DIR)/local" --overwrite)
+	$(call run,fedswin evaluate "$(RUN_DIR)/finetune" "$(RUN_DIR)/scratch" "$(RUN_DIR)"/local/* --data "$(RUN_DIR)/data" \
+	  --out "$(RUN_DIR)/evaluation" --overwrite)
 	@echo
 	@echo "Models, metrics and curves: $(RUN_DIR)/{pretrain,finetune,scratch,local}; the table: $(RUN_DIR)/evaluation"
 	@echo "Curves: .venv/bin/tensorboard --logdir $(RUN_DIR)"

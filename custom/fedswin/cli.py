@@ -213,7 +213,7 @@ def evaluate(
     """
     from fedswin.operations import evaluate as evaluation
 
-    evaluation.refuse_output(out, overwrite=overwrite)
+    evaluation.refuse_evaluation(out, overwrite=overwrite)
     with console.status("") as status:
         results = evaluation.evaluate(models, data, split=split, progress=status.update)
     evaluation.write_evaluation(results, out, split=split)
@@ -274,6 +274,7 @@ def fetch(
     kit: KitOption,
     out: OutOption,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the job has ended.")] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Bring the run folder of a job that has ended.
 
@@ -281,7 +282,7 @@ def fetch(
     """
     from fedswin.operations.fetch import fetch as run
 
-    run(job_id, kit, out, wait=wait)
+    run(job_id, kit, out, wait=wait, overwrite=overwrite)
     _print_outcome(out)
 
 

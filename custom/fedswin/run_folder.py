@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from fedswin.config import Job
-from fedswin.errors import FedSwinError
+from fedswin.output import refuse_output
 from fedswin.training.scores import mean_scores
 from fedswin.weights.file import Weights, save_weights
 
@@ -132,18 +132,13 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("fedswin", "nvflare", "torch", "monai", "numpy", "nibabel")}
 
 
-def refuse_output(out: Path, *, overwrite: bool) -> None:
-    """Make sure that a run may be written to ``out``.
+def refuse_run(out: Path, *, overwrite: bool) -> None:
+    """Make sure that a run, or a folder of runs, may be written to ``out``.
 
     Raises:
         FedSwinError: if it exists and ``overwrite`` is false, or it is something other than a run.
     """
-    if not out.exists():
-        return
-    if not overwrite:
-        raise FedSwinError(f"{out} exists. Choose another folder, or add --overwrite to replace it.")
-    if not out.is_dir() or (any(out.iterdir()) and not any(out.glob("**/job.yaml"))):
-        raise FedSwinError(f"{out} holds something other than a run, so --overwrite does not replace it.")
+    refuse_output(out, overwrite=overwrite, kind="a run", is_kind=_holds_runs)
 
 
 def start_run(out: Path, job: Job) -> None:
@@ -152,6 +147,10 @@ def start_run(out: Path, job: Job) -> None:
         shutil.rmtree(out)
     out.mkdir(parents=True)
     (out / "job.yaml").write_text(job.to_yaml())
+
+
+def _holds_runs(out: Path) -> bool:
+    return out.is_dir() and (any(out.glob("**/job.yaml")) or not any(out.iterdir()))
 
 
 def _finite(value: Any) -> Any:

@@ -279,12 +279,12 @@ def test_one_file_under_two_names_is_refused(collection: Path, tmp_path: Path) -
 def test_out_is_replaced_only_when_asked_and_only_if_it_is_sites(collection: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shard(collection, out, by="source")
-    with pytest.raises(FedSwinError, match=r"out exists\. Choose another folder, or add --overwrite"):
+    with pytest.raises(FedSwinError, match=r"out exists\. Choose another name, or add --overwrite"):
         shard(collection, out, by="iid", sites=2)
     shard(collection, out, by="iid", sites=2, overwrite=True)
     assert sorted(path.name for path in out.iterdir()) == ["site_1", "site_2"]
     (out / "thesis").mkdir()
-    with pytest.raises(FedSwinError, match="holds more than site folders"):
+    with pytest.raises(FedSwinError, match="something other than a folder of site folders"):
         shard(collection, out, by="source", overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all our CT", "out"]
 

@@ -106,7 +106,8 @@ def test_provenance_tells_the_versions_that_trained_and_not_those_that_fetched(t
     source = workspace(tmp_path / "workspace")
     last = load_weights(source / "global" / "last.pt")
     save_weights(source / "global" / "last.pt", Weights(last.tensors, last.job, {"versions": {"torch": "1.0"}}))
-    run = arrange_run("id", source, tmp_path / "run")
+    run = tmp_path / "run"
+    arrange_run("id", source, run)
     assert json.loads((run / "provenance.json").read_text())["versions"] == {"torch": "1.0"}
 
 

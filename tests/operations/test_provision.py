@@ -207,7 +207,7 @@ def test_what_exists_is_replaced_only_when_asked_and_only_if_it_is_kits(tmp_path
     (out / "thesis.txt").touch()
     with pytest.raises(FedSwinError, match="exists"):
         provision(EXAMPLE, out)
-    with pytest.raises(FedSwinError, match="something other than kits"):
+    with pytest.raises(FedSwinError, match="something other than a folder of kits"):
         provision(EXAMPLE, out, overwrite=True)
     assert (out / "thesis.txt").exists()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
+import warnings
 
 import pytest
 from rich.console import Console
@@ -66,3 +68,19 @@ def test_what_is_there_is_not_overwritten_unasked(sites, tmp_path):
     with pytest.raises(FedSwinError, match="nothing to resume"):
         run(JOB, sites / "a", tmp_path / "new", resume=True)
     assert [path.name for path in tmp_path.rglob("*")] == ["notes", "mine.txt"]
+
+
+def test_what_libraries_warn_of_is_kept_in_a_file_and_not_shown(sites, tmp_path, monkeypatch, capfd):
+    score = training._LocalStudy.score
+
+    def warn(study, number):
+        warnings.warn("this argument is deprecated", FutureWarning, stacklevel=1)
+        logging.getLogger("a library").warning("look here")
+        score(study, number)
+
+    monkeypatch.setattr(training._LocalStudy, "score", warn)
+    run(JOB, sites / "a", tmp_path / "out")
+    log = (tmp_path / "out" / "sites" / "a" / "log.txt").read_text()
+    assert "this argument is deprecated" in log
+    assert "look here" in log
+    assert "deprecated" not in "".join(capfd.readouterr())

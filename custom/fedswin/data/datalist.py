@@ -57,6 +57,11 @@ def site_folders(sites_dir: Path) -> dict[str, Path]:
     return found
 
 
+def are_site_folders(sites_dir: Path) -> bool:
+    """Tell whether ``sites_dir`` holds site folders and nothing else."""
+    return sites_dir.is_dir() and all((entry / DATALIST).is_file() for entry in sites_dir.iterdir())
+
+
 def read_site(folder: Path) -> Site:
     """Read the site folder ``folder``; the site's name is the folder's name.
 

@@ -20,13 +20,14 @@ from fedswin.data.collection import Scan, read_collection
 from fedswin.data.datalist import (
     SPLITS,
     Case,
+    are_site_folders,
     read_site,
     site_folders,
     write_datalist,
 )
-from fedswin.data.staging import refuse_sites_output, staged
 from fedswin.data.volume import volume_suffix
 from fedswin.errors import FedSwinError, nearest
+from fedswin.output import refuse_output, staged
 
 By = Literal["source", "iid"]
 
@@ -130,7 +131,7 @@ def _refuse_options(by: str, sites: int | None, validation: float, test: float) 
 
 
 def _refuse_output(out: Path, collection: Path, scans: Sequence[Scan], overwrite: bool) -> None:
-    refuse_sites_output(out, overwrite=overwrite)
+    refuse_output(out, overwrite=overwrite, kind="a folder of site folders", is_kind=are_site_folders)
     real = out.resolve()
     sources = [collection.resolve(), *(scan.case.image.resolve() for scan in scans)]
     if real.is_relative_to(sources[0]) or any(source.is_relative_to(real) for source in sources):

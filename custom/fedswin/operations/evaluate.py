@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from fedswin.config import Job
 from fedswin.data.datalist import Case, Site, read_site, site_folders
 from fedswin.data.loading import Volumes
 from fedswin.errors import FedSwinError
+from fedswin.output import refuse_output, staged
 from fedswin.segmentation.inference import predict_classes
 from fedswin.segmentation.metrics import dice_by_class
 from fedswin.tasks import build_model
@@ -39,16 +39,13 @@ class CaseScore:
     scores: dict[str, Score]
 
 
-def refuse_output(out: Path, *, overwrite: bool) -> None:
+def refuse_evaluation(out: Path, *, overwrite: bool) -> None:
     """Make sure that an evaluation may be written to ``out``.
 
     Raises:
         FedSwinError: if it exists and ``overwrite`` is false, or it is something other than an evaluation.
     """
-    if out.exists() and not overwrite:
-        raise FedSwinError(f"{out} exists. Choose another folder, or add --overwrite to replace it.")
-    if out.exists() and not (out / _MATRIX).exists():
-        raise FedSwinError(f"{out} holds something other than an evaluation, so --overwrite does not replace it.")
+    refuse_output(out, overwrite=overwrite, kind="an evaluation", is_kind=lambda path: (path / _MATRIX).exists())
 
 
 def evaluate(
@@ -113,19 +110,13 @@ def render(results: Sequence[CaseScore]) -> Table:
 
 def write_evaluation(results: Sequence[CaseScore], out: Path, **about: Any) -> None:
     """Write ``evaluation.json`` (the matrix) and ``cases.csv`` (a row for each case); all or nothing."""
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    (partial / _MATRIX).write_text(json.dumps({**about, "models": matrix(results)}, indent=2) + "\n")
     metrics = list(dict.fromkeys(metric for result in results for metric in result.scores))
-    with (partial / "cases.csv").open("w", newline="") as file:
+    with staged(out) as folder, (folder / "cases.csv").open("w", newline="") as file:
+        (folder / _MATRIX).write_text(json.dumps({**about, "models": matrix(results)}, indent=2) + "\n")
         writer = csv.writer(file)
         writer.writerow(["model", "site", "case", *metrics])
         for result in results:
             writer.writerow([result.model, result.site, result.case, *(result.scores.get(m) for m in metrics)])
-    if out.exists():
-        shutil.rmtree(out)
-    os.replace(partial, out)
 
 
 def _load(path: Path) -> Weights:

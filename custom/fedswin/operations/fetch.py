@@ -12,7 +12,8 @@ from fedswin.config import Job, load_job
 from fedswin.errors import FedSwinError
 from fedswin.federation import messages
 from fedswin.operations.admin import COMPLETED, Federation, has_ended
-from fedswin.run_folder import METRICS, read_records, refuse_output, write_provenance
+from fedswin.output import staged
+from fedswin.run_folder import METRICS, read_records, refuse_run, write_provenance
 from fedswin.weights.file import load_weights
 
 SERVER_LOG = Path("nvflare", "server_log.txt")
@@ -40,28 +41,24 @@ def fetch(
         FedSwinError: if the server does not know the job, or it has not ended, or has failed, or ``out``
             exists.
     """
-    refuse_output(out, overwrite=overwrite)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with Federation(kit) as federation, tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
+    refuse_run(out, overwrite=overwrite)
+    with staged(out) as run, Federation(kit) as federation, tempfile.TemporaryDirectory(dir=run.parent) as folder:
         about = federation.wait(job_id, timeout) if wait else federation.job(job_id)
         if not has_ended(about):
             raise FedSwinError(f"Job {job_id} is {about['status'].lower()}. Fetch it when it has ended, or wait.")
         if about["status"] != COMPLETED:
             reasons = _refusals(about) + _last_errors(federation.log(job_id))
             raise FedSwinError(f"Job {job_id} failed: {about['status']}.{reasons}")
-        run = arrange_run(job_id, federation.download(job_id, Path(folder)) / "workspace", Path(folder) / "run")
-        if out.exists():
-            out.rename(Path(folder) / "replaced")
-        run.rename(out)
+        arrange_run(job_id, federation.download(job_id, Path(folder)) / "workspace", run)
 
 
-def arrange_run(job_id: str, workspace: Path, run: Path) -> Path:
-    """Move the shared part of a run folder out of the server's folder of a job, and return ``run``.
+def arrange_run(job_id: str, workspace: Path, run: Path) -> None:
+    """Move the shared part of a run folder out of the server's folder of a job into ``run``.
 
     Args:
         job_id: the job's id.
         workspace: the server's folder of the job, as downloaded.
-        run: the folder to make.
+        run: the run folder, which may exist.
 
     Raises:
         FedSwinError: if the study did not reach its last round.
@@ -82,7 +79,6 @@ def arrange_run(job_id: str, workspace: Path, run: Path) -> Path:
     (run / "job.yaml").write_text(job.to_yaml())
     handover = load_weights(config / messages.INITIAL_WEIGHTS).provenance.get("handover")
     _write_provenance(job, run, job_id=job_id, handover=handover)
-    return run
 
 
 def _write_provenance(job: Job, run: Path, **about: Any) -> None:

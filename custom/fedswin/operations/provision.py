@@ -18,9 +18,11 @@ from nvflare.lighter.provisioner import Provisioner
 from fedswin.errors import FedSwinError
 from fedswin.operations.consortium import AUTHORITY, SERVER, Consortium, load_consortium
 from fedswin.operations.kit_policy import restrict_server, restrict_site
+from fedswin.output import refuse_output, staged
 
 _SCHEME = "grpc"
 """NVFlare's default, http, drops the connection at a message over 4 MB, such as a job with its initial weights."""
+_PRICE = ": the kits in it then stop working, since they were signed by the authority that is replaced"
 
 
 def provision(consortium: Path, out: Path, *, overwrite: bool = False) -> list[Path]:
@@ -41,33 +43,19 @@ def provision(consortium: Path, out: Path, *, overwrite: bool = False) -> list[P
         FedSwinError: if the file is wrong, ``out`` exists, or NVFlare cannot make the kits.
     """
     plan = load_consortium(consortium)
-    _refuse_output(out, overwrite=overwrite)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
-        kits = _make_kits(plan, Path(folder))
-        if out.exists():
-            out.rename(Path(folder) / "replaced")
-        kits.rename(out)
+    refuse_output(out, overwrite=overwrite, kind="a folder of kits", is_kind=_holds_kits, price=_PRICE)
+    with staged(out) as kits, tempfile.TemporaryDirectory(dir=kits.parent) as work:
+        _make_kits(plan, Path(work), kits)
     return [out / name for name in plan.kit_names]
 
 
-def _refuse_output(out: Path, *, overwrite: bool) -> None:
-    if not out.exists():
-        return
-    if not overwrite:
-        raise FedSwinError(
-            f"{out} exists. Choose another folder, or add --overwrite: the kits in it then stop working, since they "
-            "were signed by the authority that is replaced."
-        )
-    if not (out / AUTHORITY).is_dir():
-        raise FedSwinError(f"{out} holds something other than kits, so --overwrite does not replace it.")
+def _holds_kits(out: Path) -> bool:
+    return (out / AUTHORITY).is_dir()
 
 
-def _make_kits(plan: Consortium, work: Path) -> Path:
-    """Return the folder below ``work`` that is laid out as the result shall be."""
+def _make_kits(plan: Consortium, work: Path, kits: Path) -> None:
+    """Make the kits in ``work``, and move them to ``kits`` as the result shall be laid out."""
     made = _run_provisioner(plan, work)
-    kits = work / "kits"
-    kits.mkdir()
     for kit, participant in zip(plan.kit_names, [plan.server.name, *plan.kit_names[1:]], strict=True):
         (made / participant).rename(kits / kit)
     (work / plan.study / "state").rename(kits / AUTHORITY)
@@ -75,7 +63,6 @@ def _make_kits(plan: Consortium, work: Path) -> Path:
     restrict_server(kits / SERVER / "local")
     for site in plan.sites:
         restrict_site(kits / site.name / "local")
-    return kits
 
 
 def _run_provisioner(plan: Consortium, work: Path) -> Path:

@@ -20,7 +20,7 @@ from fedswin.errors import FedSwinError
 from fedswin.federation import messages
 from fedswin.operations.preflight import plan_study
 from fedswin.operations.progress import StudyProgress
-from fedswin.run_folder import read_records, refuse_output, start_run, write_provenance
+from fedswin.run_folder import read_records, refuse_run, start_run, write_provenance
 from fedswin.weights.file import Weights, save_weights
 
 _SERVER_RUN = Path("server", "simulate_job")
@@ -55,7 +55,7 @@ def simulate(
         FedSwinError: if something about the input is wrong, and then nothing has been written; or if the
             simulation fails, and then ``out/nvflare`` holds the logs.
     """
-    refuse_output(out, overwrite=overwrite)
+    refuse_run(out, overwrite=overwrite)
     plan = plan_study(job, data, init, strict=strict, console=console)
     sites = [site.name for site in plan.sites]
     about = {"sites": sites, "handover": plan.initial.summary()}

@@ -15,12 +15,13 @@ from torch.utils.tensorboard import SummaryWriter
 from fedswin.config import Job, load_job
 from fedswin.data.datalist import DATALIST, SPLITS, Site
 from fedswin.errors import FedSwinError
+from fedswin.operations.library_log import library_log
 from fedswin.operations.preflight import plan_study
 from fedswin.operations.progress import StudyProgress
 from fedswin.run_folder import (
     Record,
     RunFolder,
-    refuse_output,
+    refuse_run,
     round_record,
     start_run,
     write_provenance,
@@ -32,6 +33,7 @@ from fedswin.weights.handover import Handover
 
 POOL = "pool"
 CHECKPOINT = "checkpoint.pt"
+LOG = "log.txt"
 
 
 def pool_sites(sites: Sequence[Site]) -> Site:
@@ -74,7 +76,7 @@ def train(
             training fails.
     """
     if not resume:
-        refuse_output(out, overwrite=overwrite)
+        refuse_run(out, overwrite=overwrite)
     alone = job.model_copy(update={"federation": job.federation.model_copy(update={"min_sites": 1})})
     plan = plan_study(alone, data, init, strict=strict, console=console)
     sites = [pool_sites(plan.sites)] if pool else plan.sites
@@ -91,7 +93,8 @@ def _train_site(job: Job, site: Site, initial: Handover, out: Path, resume: bool
         start_run(out, job)
     about = {"sites": [site.name], "handover": initial.summary()}
     write_provenance(out, job, "train", **about, finished=False)
-    with StudyProgress(job, out, {site.name: out / "sites" / site.name}, console) as progress:
+    folder = out / "sites" / site.name
+    with library_log(folder / LOG), StudyProgress(job, out, {site.name: folder}, console) as progress:
         study = _LocalStudy(job, site, initial, out, checkpoint)
         for number in range(study.first, job.federation.rounds + 1):
             study.score(number)

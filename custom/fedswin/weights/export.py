@@ -8,6 +8,7 @@ from monai.networks.nets import SwinUNETR
 from torch import Tensor
 
 from fedswin.errors import FedSwinError
+from fedswin.output import refuse_output
 from fedswin.weights.file import Weights, load_parameters, load_weights, resolve_weights, save_weights, save_whole
 from fedswin.weights.handover import ENCODER
 
@@ -33,8 +34,7 @@ def export(run: Path, form: str, out: Path, *, which: str = "best", overwrite: b
     """
     if form not in FORMS:
         raise FedSwinError(f"--to {form}: unknown form; choose one of {', '.join(FORMS)}.")
-    if out.exists() and not overwrite:
-        raise FedSwinError(f"{out} exists. Choose another name, or add --overwrite.")
+    refuse_output(out, overwrite=overwrite, kind="a file", is_kind=Path.is_file)
     weights = load_weights(resolve_weights(run, which))
     encoder = {name: tensor for name, tensor in weights.tensors.items() if name.startswith(ENCODER)}
     if form == "encoder":

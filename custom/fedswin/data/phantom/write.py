@@ -9,14 +9,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from fedswin.data.datalist import Case, write_datalist
+from fedswin.data.datalist import Case, are_site_folders, write_datalist
 from fedswin.data.phantom.anatomy import draw_patient
 from fedswin.data.phantom.grid import as_nifti
 from fedswin.data.phantom.hospitals import Hospital, draw_hospitals, share_out
 from fedswin.data.phantom.render import scan
 from fedswin.data.phantom.tissue import BTCV_ORGANS
-from fedswin.data.staging import refuse_sites_output, staged
 from fedswin.errors import FedSwinError
+from fedswin.output import refuse_output, staged
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def write_phantoms(
         FedSwinError: if ``out`` is refused, or a number is out of range. Nothing is written then.
     """
     _refuse(seed, spacing)
-    refuse_sites_output(out, overwrite=overwrite)
+    refuse_output(out, overwrite=overwrite, kind="a folder of site folders", is_kind=are_site_folders)
     hospitals = draw_hospitals(sites, np.random.default_rng([seed, 0]))
     counts = share_out([hospital.volume_share for hospital in hospitals], volumes)
     with staged(out) as folder:
