@@ -29,9 +29,7 @@ def refuse_output(out: Path, *, overwrite: bool, kind: str, is_kind: Callable[[P
     if not overwrite:
         raise FedSwinError(f"{out} exists. Choose another name, or add --overwrite to replace it{price}.")
     if not is_kind(out):
-        raise FedSwinError(
-            f"{out} is something other than {kind}, so it is not replaced. Choose another name."
-        )
+        raise FedSwinError(f"{out} is something other than {kind}, so it is not replaced. Choose another name.")
 
 
 @contextmanager
