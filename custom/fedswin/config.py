@@ -65,7 +65,7 @@ class DataSettings(Section):
 
 
 class LossWeights(Section):
-    """The lambdas of the paper's equation 6."""
+    """The lambdas of the paper's equation 6. With 0 the task is left out, and its head with it (paper, table 4)."""
 
     inpainting: NotNegative = 1.0
     rotation: NotNegative = 1.0
@@ -80,12 +80,19 @@ class PretrainingSettings(Section):
     """Patient axis of the rotations by 0, 90, 180 and 270 degrees (paper: z, head to foot)."""
     cutout_rate: Annotated[float, Field(ge=0, le=0.9)] = 0.3
     """Share of the voxels that is dropped from each view."""
+    cutout: Literal["noise", "noise_and_swap"] = "noise"
+    """Noise in ``cutout_rate`` of the voxels (paper), or in up to as many, and then as many again swapped with
+    another view (reference code)."""
     temperature: Annotated[float, Field(gt=0)] = 0.5
     embedding_size: Positive = 512
-    reconstruction_head: Literal["transposed", "deconv5"] = "transposed"
-    """One transposed convolution (paper), or five stages of x2, an eighth of its parameters at C=48."""
+    reconstruction_head: Literal["transposed", "deconv5", "vae"] = "transposed"
+    """One transposed convolution (paper); five transposed ones of x2, an eighth of its parameters at C=48; or five
+    stages of convolution, instance norm and upsampling (reference code)."""
     rotation_head: Literal["mlp", "linear"] = "mlp"
     """An MLP (paper, section 4.2), or one linear layer (reference code)."""
+    token_pooling: Literal["mean", "first"] = "mean"
+    """What the rotation and contrastive heads read of the bottleneck: the mean over its tokens, or token 0 and
+    token 1 (reference code)."""
     validation_batches: Positive = 8
     """Batches that a site scores each global model on, always the same ones, from its validation cases."""
 
@@ -302,6 +309,13 @@ def _pretraining_problem(job: Job) -> str | None:
         )
     if not any(job.pretraining.loss_weights.model_dump().values()):
         return "pretraining.loss_weights: all three are 0, so there is nothing to learn"
+    for setting in ("reconstruction_head=vae", "token_pooling=first"):
+        name, _, value = setting.partition("=")
+        if getattr(job.pretraining, name) == value and max(job.data.roi) < 64:
+            return (
+                f"data.roi {list(job.data.roi)}: pretraining.{name} '{value}' needs at least one side of 64 or more, "
+                "since it cannot work on a bottleneck of a single token"
+            )
     axis = "xyz".index(job.pretraining.rotation_axis)
     plane = [side for number, side in enumerate(job.data.roi) if number != axis]
     if plane[0] != plane[1]:

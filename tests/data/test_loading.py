@@ -13,7 +13,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from fedswin.config import DataSettings, parse_job
 from fedswin.data.datalist import Case
 from fedswin.data.loading import Volumes, case_order, random_crop
-from fedswin.pretraining.views import rotate
+from fedswin.pretraining.rotation import rotate
 from fedswin.seeds import generator
 
 ORIENTATIONS = ["".join(sides) for axes in permutations(("LR", "PA", "IS")) for sides in product(*axes)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -14,7 +16,7 @@ ROTATIONS = 4
 
 
 class Predictions(NamedTuple):
-    """What the heads say about a batch of B views.
+    """What the heads say about a batch of B views; ``None`` for a task whose loss has no weight.
 
     Attributes:
         volume: the inpainted views, (B, 1, X, Y, Z).
@@ -22,30 +24,36 @@ class Predictions(NamedTuple):
         embedding: contrastive codes, (B, embedding size), not normalised.
     """
 
-    volume: Tensor
-    rotation: Tensor
-    embedding: Tensor
+    volume: Tensor | None
+    rotation: Tensor | None
+    embedding: Tensor | None
 
 
 class SwinPretrainer(nn.Module):
-    """The encoder, as ``swinViT`` like in MONAI's ``SwinUNETR``, with its three heads.
-
-    Rotation and contrastive heads read the mean over the bottleneck's tokens.
-    """
+    """The encoder, as ``swinViT`` like in MONAI's ``SwinUNETR``, with a head for each task that has a weight."""
 
     def __init__(self, model: ModelSettings, settings: PretrainingSettings) -> None:
         super().__init__()
-        width = 16 * model.feature_size
+        width, weights = 16 * model.feature_size, settings.loss_weights
         self.swinViT = build_encoder(model)  # MONAI's name, so that the tensors carry the same keys
-        self.reconstruction = _reconstruction_head(width, settings)
-        self.rotation = _rotation_head(width, settings)
-        self.contrastive = nn.Linear(width, settings.embedding_size)
+        self.reconstruction = _reconstruction_head(width, settings) if weights.inpainting else None
+        self.rotation = _rotation_head(width, settings) if weights.rotation else None
+        self.contrastive = nn.Linear(width, settings.embedding_size) if weights.contrastive else None
+        self._pooling = settings.token_pooling
 
     def forward(self, views: Tensor) -> Predictions:
-        """Return the three predictions for ``views`` of shape (B, 1, X, Y, Z)."""
+        """Return the predictions for ``views`` of shape (B, 1, X, Y, Z)."""
         bottleneck = self.swinViT(views)[-1]
-        tokens = bottleneck.mean(dim=(2, 3, 4))
-        return Predictions(self.reconstruction(bottleneck), self.rotation(tokens), self.contrastive(tokens))
+        return Predictions(
+            self.reconstruction(bottleneck) if self.reconstruction else None,
+            self.rotation(self._read(bottleneck, 0)) if self.rotation else None,
+            self.contrastive(self._read(bottleneck, 1)) if self.contrastive else None,
+        )
+
+    def _read(self, bottleneck: Tensor, token: int) -> Tensor:
+        """Return the (B, width) that a head reads: the mean over the tokens, or its own ``token``."""
+        tokens = bottleneck.flatten(start_dim=2)
+        return tokens.mean(dim=2) if self._pooling == "mean" else tokens[:, :, token]
 
 
 def build_pretrainer(job: Job) -> SwinPretrainer:
@@ -58,11 +66,29 @@ def build_pretrainer(job: Job) -> SwinPretrainer:
 def _reconstruction_head(width: int, settings: PretrainingSettings) -> nn.Module:
     if settings.reconstruction_head == "transposed":
         return nn.ConvTranspose3d(width, 1, kernel_size=32, stride=32)
-    stages: list[nn.Module] = []
-    for _ in range(5):
-        stages += [nn.ConvTranspose3d(width, width // 2, kernel_size=2, stride=2), nn.GELU()]
-        width //= 2
-    return nn.Sequential(*stages, nn.Conv3d(width, 1, kernel_size=1))
+    halvings = [width >> number for number in range(6)]
+    if settings.reconstruction_head == "deconv5":
+        return _stages(halvings, _transpose_convolve)
+    return _stages([*halvings[:5], halvings[4]], _convolve_and_upsample)
+
+
+def _stages(widths: Sequence[int], stage: Callable[[int, int], list[nn.Module]]) -> nn.Module:
+    """Chain a stage of x2 between each two ``widths``, and a convolution to one channel."""
+    modules = [module for of, to in pairwise(widths) for module in stage(of, to)]
+    return nn.Sequential(*modules, nn.Conv3d(widths[-1], 1, kernel_size=1))
+
+
+def _transpose_convolve(of: int, to: int) -> list[nn.Module]:
+    return [nn.ConvTranspose3d(of, to, kernel_size=2, stride=2), nn.GELU()]
+
+
+def _convolve_and_upsample(of: int, to: int) -> list[nn.Module]:
+    return [
+        nn.Conv3d(of, to, kernel_size=3, padding=1),
+        nn.InstanceNorm3d(to),
+        nn.LeakyReLU(),
+        nn.Upsample(scale_factor=2, mode="trilinear"),
+    ]
 
 
 def _rotation_head(width: int, settings: PretrainingSettings) -> nn.Module:

@@ -11,9 +11,10 @@ from torch import Tensor
 from fedswin.config import Job
 from fedswin.data.datalist import Site
 from fedswin.data.loading import Volumes, case_order, random_crop
-from fedswin.pretraining.heads import build_pretrainer
+from fedswin.pretraining.cutout import CUTOUTS
+from fedswin.pretraining.heads import Predictions, build_pretrainer
 from fedswin.pretraining.losses import contrastive_loss, inpainting_loss, rotation_loss, total_loss
-from fedswin.pretraining.views import cut_out, draw_dropped_voxels, draw_rotations, rotate
+from fedswin.pretraining.rotation import draw_rotations, rotate
 from fedswin.seeds import generator
 from fedswin.training.scores import mean_scores
 
@@ -57,8 +58,8 @@ class PretrainingTask:
         return self._draw(self._training, "training", step)
 
     def losses(self, batch: Views) -> dict[str, Tensor]:
-        """Return ``loss`` and its parts ``inpainting``, ``contrastive`` and ``rotation``."""
-        return self._losses(batch)[0]
+        """Return ``loss`` and its parts: ``inpainting``, ``rotation``, ``contrastive``, where they have a weight."""
+        return self._losses(self.model(batch.masked.to(self._device)), batch)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -67,24 +68,26 @@ class PretrainingTask:
         scores = []
         for number in range(self._job.pretraining.validation_batches if self.validation_cases else 0):
             batch = self._draw(self._validation, "validation", number)
-            losses, logits = self._losses(batch)
-            right = (logits.argmax(dim=1).cpu() == batch.turns).float().mean()
-            scores.append({name: float(value) for name, value in losses.items()} | {"rotation_accuracy": float(right)})
+            predicted = self.model(batch.masked.to(self._device))
+            score = {name: float(value) for name, value in self._losses(predicted, batch).items()}
+            if predicted.rotation is not None:
+                right = predicted.rotation.argmax(dim=1).cpu() == batch.turns
+                score["rotation_accuracy"] = float(right.float().mean())
+            scores.append(score)
         self.model.train()
         return mean_scores(scores)
 
-    def _losses(self, batch: Views) -> tuple[dict[str, Tensor], Tensor]:
-        masked, target, turns = (tensor.to(self._device) for tensor in batch)
-        volume, logits, codes = self.model(masked)
-        first, second = codes.chunk(2)
-        parts = {
-            "inpainting": inpainting_loss(volume, target),
-            "rotation": rotation_loss(logits, turns),
-        }
+    def _losses(self, predicted: Predictions, batch: Views) -> dict[str, Tensor]:
         settings = self._job.pretraining
-        if len(first) > 1:
+        parts = {}
+        if predicted.volume is not None:
+            parts["inpainting"] = inpainting_loss(predicted.volume, batch.target.to(self._device))
+        if predicted.rotation is not None:
+            parts["rotation"] = rotation_loss(predicted.rotation, batch.turns.to(self._device))
+        if predicted.embedding is not None:
+            first, second = predicted.embedding.chunk(2)
             parts["contrastive"] = contrastive_loss(first, second, settings.temperature)
-        return {"loss": total_loss(parts, settings.loss_weights), **parts}, logits
+        return {"loss": total_loss(parts, settings.loss_weights), **parts}
 
     def _draw(self, volumes: Volumes, split: str, step: int) -> Views:
         job, count = self._job, self._job.trainer.batch_size
@@ -99,5 +102,5 @@ class PretrainingTask:
         pair = torch.cat([crops, crops])
         turns = draw_rotations(len(pair), rng)
         target = rotate(pair, turns, job.pretraining.rotation_axis)
-        dropped, noise = draw_dropped_voxels(target.shape, job.pretraining.cutout_rate, rng)
-        return Views(cut_out(target, dropped, noise), target, turns)
+        masked = CUTOUTS[job.pretraining.cutout](target, job.pretraining.cutout_rate, rng)
+        return Views(masked, target, turns)
