@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
-from fedswin.config import load_job
+from fedswin.config import DataSettings, Job, load_job
 from fedswin.errors import FedSwinError
 
 app = typer.Typer(
@@ -37,6 +37,10 @@ InitOption = Annotated[
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Change a setting of the job: section.key=value. May be repeated."),
+]
+FoldsOption = Annotated[
+    str | None,
+    typer.Option("--folds", help="Cross-validate: these folds, such as 0-4, each into OUT/fold<number>."),
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is at --out.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Take warnings about the data as errors.")]
@@ -123,10 +127,11 @@ def check(
     settings = load_job(job) if job else None
     read_labels = settings is None or settings.task == "finetune"
     labels = settings.segmentation.known_values if settings and read_labels else None
+    channels = (settings.data if settings else DataSettings()).channels
     folders = [folder] if (folder / DATALIST).exists() else list(site_folders(folder).values())
     findings = []
     for site in map(read_site, folders):
-        found = check_site(site, labels=labels, read_labels=read_labels)
+        found = check_site(site, labels=labels, read_labels=read_labels, channels=channels)
         cases = sum(len(cases) for cases in site.splits.values())
         console.print(f"{site.name}: {cases} cases, {len(found)} problems")
         findings += found
@@ -142,6 +147,7 @@ def simulate(
     out: OutOption,
     init: InitOption = None,
     gpus: Annotated[str | None, typer.Option(help="GPUs that the sites share, such as 0,1. Default: none.")] = None,
+    folds: FoldsOption = None,
     settings: SetOption = None,
     strict: StrictOption = False,
     overwrite: OverwriteOption = False,
@@ -152,17 +158,21 @@ def simulate(
     """
     from fedswin.operations.simulate import simulate as run
 
-    run(
-        load_job(job, settings or ()),
-        data,
-        out,
-        init=init,
-        gpus=[int(number) for number in gpus.split(",")] if gpus else [],
-        strict=strict,
-        overwrite=overwrite,
-        console=console,
-    )
-    _print_outcome(out)
+    numbers = [int(number) for number in gpus.split(",")] if gpus else []
+
+    def run_one(study: Job, run_folder: Path) -> None:
+        run(
+            study,
+            data,
+            run_folder,
+            init=init,
+            gpus=numbers,
+            strict=strict,
+            overwrite=overwrite,
+            console=console,
+        )
+
+    _run_folds(run_one, load_job(job, settings or ()), folds, out, overwrite)
 
 
 @app.command()
@@ -173,6 +183,7 @@ def train(
     pool: Annotated[bool, typer.Option("--pool", help="Train on all sites' cases together.")] = False,
     init: InitOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    folds: FoldsOption = None,
     settings: SetOption = None,
     strict: StrictOption = False,
     overwrite: OverwriteOption = False,
@@ -185,18 +196,20 @@ def train(
     """
     from fedswin.operations.train import train as run
 
-    run(
-        load_job(job, settings or ()),
-        data,
-        out,
-        pool=pool,
-        init=init,
-        resume=resume,
-        strict=strict,
-        overwrite=overwrite,
-        console=console,
-    )
-    _print_outcome(out)
+    def run_one(study: Job, run_folder: Path) -> None:
+        run(
+            study,
+            data,
+            run_folder,
+            pool=pool,
+            init=init,
+            resume=resume and (folds is None or run_folder.exists()),
+            strict=strict,
+            overwrite=overwrite,
+            console=console,
+        )
+
+    _run_folds(run_one, load_job(job, settings or ()), folds, out, overwrite or resume)
 
 
 @app.command()
@@ -297,6 +310,18 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _run_folds(run: Callable[[Job, Path], None], job: Job, folds: str | None, out: Path, overwrite: bool) -> None:
+    """Run ``job`` into ``out``, or each of ``folds`` into a folder there."""
+    if folds is None:
+        run(job, out)
+    else:
+        from fedswin.operations.folds import parse_folds, run_folds
+
+        run_folds(job, parse_folds(folds), out, overwrite=overwrite, run=run)
+    console.print(f"Done. Models, metrics and curves are in {out}", markup=False)
+    console.print(f"Look at the curves: tensorboard --logdir {out}", markup=False)
 
 
 def _print_notes(notes: Sequence[str]) -> None:

@@ -42,23 +42,39 @@ class ModelSettings(Section):
 class DataSettings(Section):
     """From a NIfTI file to a sub-volume."""
 
+    channels: tuple[str, ...] = ("CT",)
+    """The modality of each channel, in the image's order. ``CT`` is windowed; every other modality is scaled to mean 0
+    and standard deviation 1 over its voxels above 0."""
     spacing: tuple[float, float, float] | None = None
     """Voxel size in mm along R, A and S after resampling; null keeps the image's own."""
     hu_window: tuple[float, float] = (-1000.0, 1000.0)
     """Hounsfield units mapped to 0 and 1; values outside are clipped."""
     roi: tuple[Positive, Positive, Positive] = (96, 96, 96)
     """Size of a sub-volume in voxels along R, A and S."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    """Number of folds of a cross-validation (paper, section 5.2: five)."""
+    fold: Annotated[int, Field(ge=0)] | None = None
+    """The fold whose patients are for validation, from 0; null keeps the split of the datalist."""
     cache: Literal["memory", "disk"] = "memory"
     """Where preprocessed volumes are kept: in RAM, or below ``FEDSWIN_CACHE`` (default ``~/.cache/fedswin``)."""
 
+    @property
+    def is_ct(self) -> bool:
+        """Whether images are CT, in Hounsfield units."""
+        return self.channels == ("CT",)
+
     @model_validator(mode="after")
     def _check(self) -> DataSettings:
+        if not self.channels or ("CT" in self.channels and not self.is_ct):
+            raise ValueError(f"channels {list(self.channels)}: name one or more; CT only by itself")
         if any(side % 32 for side in self.roi):
             raise ValueError(
                 f"roi {list(self.roi)}: every side must be a multiple of 32, since Swin UNETR halves it five times"
             )
         if self.hu_window[0] >= self.hu_window[1]:
             raise ValueError(f"hu_window {list(self.hu_window)}: the lower bound must be below the upper one")
+        if self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold}: there are {self.folds} folds, numbered from 0")
         if self.spacing and min(self.spacing) <= 0:
             raise ValueError(f"spacing {list(self.spacing)}: every voxel size must be above 0 mm")
         return self
@@ -307,6 +323,8 @@ def _pretraining_problem(job: Job) -> str | None:
             "trainer.batch_size is 1: contrastive coding needs at least 2 sub-volumes, since with 1 there are no "
             "negatives. Raise it, or set pretraining.loss_weights.contrastive to 0"
         )
+    if not job.data.is_ct:
+        return f"data.channels {list(job.data.channels)}: pre-training is of CT alone"
     if not any(job.pretraining.loss_weights.model_dump().values()):
         return "pretraining.loss_weights: all three are 0, so there is nothing to learn"
     for setting in ("reconstruction_head=vae", "token_pooling=first"):

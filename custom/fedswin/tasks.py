@@ -9,6 +9,7 @@ from torch import nn
 
 from fedswin.config import Job
 from fedswin.data.datalist import Site
+from fedswin.data.folds import in_fold
 from fedswin.pretraining.heads import build_pretrainer
 from fedswin.pretraining.task import PretrainingTask
 from fedswin.segmentation.model import build_segmenter
@@ -22,12 +23,11 @@ def build_model(job: Job) -> nn.Module:
 
 
 def build_task(job: Job, site: Site, device: torch.device, progress: Callable[[str], None] = lambda _: None) -> Task:
-    """Read the site's cases and return the job's task on them."""
-    if job.task == "pretrain":
-        return PretrainingTask(job, site, device, progress)
-    return SegmentationTask(job, site, device, progress)
+    """Read the site's cases, those of the job's fold, and return the job's task on them."""
+    kind = PretrainingTask if job.task == "pretrain" else SegmentationTask
+    return kind(job, in_fold(site, job), device, progress)
 
 
 def training_cases(job: Job, site: Site) -> int:
-    """Count the cases that the site would train on: for fine-tuning only those with a label."""
-    return len(site.cases("training", labelled=job.task == "finetune"))
+    """Count the cases that the site would train on: those of the job's fold, for fine-tuning only with a label."""
+    return len(in_fold(site, job).cases("training", labelled=job.task == "finetune"))

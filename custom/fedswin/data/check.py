@@ -45,6 +45,7 @@ def check_site(
     *,
     labels: Labels | None,
     read_labels: bool,
+    channels: Sequence[str] = ("CT",),
     progress: Callable[[int, int], None] | None = None,
     workers: int = 1,
 ) -> list[Finding]:
@@ -57,12 +58,13 @@ def check_site(
         labels: the allowed label values, or ``None`` to allow every whole number.
         read_labels: whether to check label maps. Pre-training has no business with them: with ``False``
             no label file is touched.
+        channels: the modality of each channel that an image must have.
         progress: called with ``(cases done, cases in all)`` after each case.
         workers: how many cases are read at the same time; each takes the memory of one image and label.
     """
     cases = [case for split in SPLITS for case in site.cases(split)]
     allowed = None if labels is None else _values(labels)
-    inspect = partial(_inspect, site, allowed=allowed, read_labels=read_labels)
+    inspect = partial(_inspect, site, allowed=allowed, read_labels=read_labels, channels=channels)
     findings = _empty(site)
     with ThreadPoolExecutor(max(1, workers)) as pool:
         for done, found in enumerate(pool.map(inspect, cases), start=1):
@@ -99,12 +101,15 @@ def _empty(site: Site) -> list[Finding]:
     return [Finding("error", f"{site.name}/{DATALIST}", "there is no training case", fix)]
 
 
-def _inspect(site: Site, case: Case, *, allowed: set[int] | None, read_labels: bool) -> list[Finding]:
+def _inspect(
+    site: Site, case: Case, *, allowed: set[int] | None, read_labels: bool, channels: Sequence[str]
+) -> list[Finding]:
     findings: list[Finding] = []
     image = label = None
     with _collected(site, findings):
-        image = read_volume(case.image)
-        problem = hu_problem(read_voxels(case.image))
+        image = read_volume(case.image, len(channels))
+        voxels = read_voxels(case.image, len(channels))
+        problem = hu_problem(voxels) if channels == ("CT",) else None
         if problem:
             findings.append(Finding("warning", _where(site, case.image), problem, _HU_FIX))
     if not case.label or not read_labels:

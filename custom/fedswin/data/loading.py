@@ -17,6 +17,7 @@ from monai.transforms import (
     FgBgToIndicesd,
     LoadImaged,
     MapLabelValued,
+    NormalizeIntensityd,
     Orientationd,
     ScaleIntensityRanged,
     Spacingd,
@@ -28,7 +29,7 @@ from fedswin.config import DataSettings, Job
 from fedswin.data.datalist import Case
 
 Item = dict[str, Tensor]
-"""A preprocessed case in RAS: ``image`` (1, X, Y, Z), float32 of 0 to 1. For fine-tuning also ``label``
+"""A preprocessed case in RAS: ``image`` (channels, X, Y, Z), float32, for CT of 0 to 1. For fine-tuning also ``label``
 (1, X, Y, Z), uint8 class indices, and the flat indices of its ``label_fg_indices`` and ``label_bg_indices``."""
 
 _AIR_HU = -500.0
@@ -36,7 +37,7 @@ _REDRAWS = 20
 
 
 def preprocessing(job: Job) -> Compose:
-    """Return the deterministic part of loading: RAS, spacing, HU window, foreground crop, padding.
+    """Return the deterministic part of loading: RAS, spacing, intensities, foreground crop, padding.
 
     It maps ``{"image": path}`` (and ``"label": path`` for fine-tuning) to an `Item`. A pre-training job
     has no label key anywhere, so it cannot open one.
@@ -51,13 +52,9 @@ def preprocessing(job: Job) -> Compose:
     ]
     if data.spacing:
         steps.append(Spacingd(keys, pixdim=data.spacing, mode=modes))
-    steps += [
-        ScaleIntensityRanged("image", *data.hu_window, 0.0, 1.0, clip=True),
-        CropForegroundd(keys, source_key="image", select_fn=_AboveAir(data), allow_smaller=True),
-        SpatialPadd(keys, data.roi),
-    ]
+    steps += [*(_windowed if data.is_ct else _standardised)(keys, data), SpatialPadd(keys, data.roi)]
     if finetuning:
-        steps += [_class_indices(job), FgBgToIndicesd("label", image_key="image")]
+        steps += [_class_indices(job), FgBgToIndicesd("label", image_key="image" if data.is_ct else None)]
     return Compose([*steps, EnsureTyped(keys, track_meta=False)])
 
 
@@ -104,6 +101,20 @@ def random_crop(volume: Tensor, data: DataSettings, rng: np.random.Generator) ->
         if (crop > _air_level(data)).float().mean() >= 0.01:
             break
     return crop
+
+
+def _windowed(keys: Sequence[str], data: DataSettings) -> list[Callable[..., Any]]:
+    return [
+        ScaleIntensityRanged("image", *data.hu_window, 0.0, 1.0, clip=True),
+        CropForegroundd(keys, source_key="image", select_fn=_AboveAir(data), allow_smaller=True),
+    ]
+
+
+def _standardised(keys: Sequence[str], data: DataSettings) -> list[Callable[..., Any]]:
+    return [
+        CropForegroundd(keys, source_key="image", allow_smaller=True),
+        NormalizeIntensityd("image", nonzero=True, channel_wise=True),
+    ]
 
 
 class _AboveAir:

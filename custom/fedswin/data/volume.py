@@ -48,12 +48,16 @@ def volume_suffix(path: Path) -> str:
     return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), "")
 
 
-def read_volume(path: Path) -> nib.Nifti1Image:
+def read_volume(path: Path, channels: int = 1) -> nib.Nifti1Image:
     """Open a NIfTI-1 or NIfTI-2 file and check its header; its voxels stay on disk.
 
+    Args:
+        path: the file.
+        channels: how many it must hold; with more than one they are its fourth dimension.
+
     Raises:
-        VolumeError: if the file is missing, is not NIfTI, is not 3-D, holds no voxel or colours, or
-            its affine is singular or not finite.
+        VolumeError: if the file is missing, is not NIfTI, is not 3-D or has other channels, holds no voxel or
+            colours, or its affine is singular or not finite.
     """
     if not path.is_file():
         raise VolumeError(path, "there is no such file", "Put it there, or take the case off the list.")
@@ -62,22 +66,22 @@ def read_volume(path: Path) -> nib.Nifti1Image:
     image = _readable(path, lambda: nib.load(path))
     if not isinstance(image, nib.Nifti1Image):
         raise VolumeError(path, f"is not NIfTI but {type(image).__name__}", "Convert it to NIfTI.")
-    _require_volume(path, image)
+    _require_volume(path, image, channels)
     _require_affine(path, np.asarray(image.affine))
     return image
 
 
-def read_voxels(path: Path) -> Voxels:
+def read_voxels(path: Path, channels: int = 1) -> Voxels:
     """Read all voxels of a NIfTI file, as stored (scaled where the header scales), to the last byte.
 
     Returns:
-        An array ``(x, y, z)`` of integers or floats; for an image, in HU.
+        An array ``(x, y, z)``, with several channels ``(x, y, z, channels)``, of integers or floats; for CT, in HU.
 
     Raises:
         VolumeError: as ``read_volume``; also if the file is truncated or damaged (a gzip file's checksum
             is verified), or a voxel is NaN or infinite.
     """
-    kind = type(read_volume(path))
+    kind = type(read_volume(path, channels))
     voxels = _readable(path, lambda: _read_to_the_end(path, kind))
     bad = voxels.size - np.count_nonzero(np.isfinite(voxels))
     if bad:
@@ -92,9 +96,9 @@ def require_same_grid(path: Path, image: nib.Nifti1Image, label: nib.Nifti1Image
         VolumeError: if the shapes differ, or a corner voxel lies over ``GRID_TOLERANCE_MM`` away.
     """
     fix = "Resample the label to the image's grid (nearest neighbour), or pair it with its own image."
-    if label.shape != image.shape:
-        raise VolumeError(path, f"has shape {label.shape}, but its image {image.shape}", fix)
-    corners = np.array(list(itertools.product(*[(0, size - 1) for size in image.shape], (1,))))
+    if label.shape != image.shape[:3]:
+        raise VolumeError(path, f"has shape {label.shape}, but its image {image.shape[:3]}", fix)
+    corners = np.array(list(itertools.product(*[(0, size - 1) for size in label.shape], (1,))))
     shift = corners @ (np.asarray(label.affine) - np.asarray(image.affine)).T
     distance = float(np.linalg.norm(shift, axis=1).max())
     if distance > GRID_TOLERANCE_MM:
@@ -182,9 +186,12 @@ def _read_to_the_end(path: Path, kind: type[nib.Nifti1Image]) -> Voxels:
     return voxels
 
 
-def _require_volume(path: Path, image: nib.Nifti1Image) -> None:
+def _require_volume(path: Path, image: nib.Nifti1Image, channels: int) -> None:
     shape, dtype = image.shape, image.get_data_dtype()
-    if len(shape) != 3:
+    if channels > 1 and (len(shape) != 4 or shape[3] != channels):
+        fix = f"The job's data.channels are {channels}: give one file with the channels as its fourth dimension."
+        raise VolumeError(path, f"has the shape {shape}, not 3-D with {channels} channels", fix)
+    if channels == 1 and len(shape) != 3:
         raise VolumeError(path, f"is {len(shape)}-D, of shape {shape}", "Give each 3-D volume its own file.")
     if min(shape) < 1:
         raise VolumeError(path, f"has the impossible shape {shape}", "Its header is damaged. Convert it again.")

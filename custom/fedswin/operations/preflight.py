@@ -65,7 +65,7 @@ def check_for_job(job: Job, site: Site, *, strict: bool) -> list[str]:
     """
     finetuning = job.task == "finetune"
     labels = job.segmentation.known_values if finetuning else None
-    findings = check_site(site, labels=labels, read_labels=finetuning)
+    findings = check_site(site, labels=labels, read_labels=finetuning, channels=job.data.channels)
     return [str(finding) for finding in require_sound(findings, strict=strict)]
 
 

@@ -11,12 +11,12 @@ from fedswin.config import Job
 def build_segmenter(job: Job) -> SwinUNETR:
     """Return the Swin UNETR of ``job``, initialised from the job's seed.
 
-    It maps (B, 1, X, Y, Z) to logits (B, 1 + classes, X, Y, Z); channel 0 is background.
+    It maps (B, channels, X, Y, Z) to logits (B, 1 + classes, X, Y, Z); channel 0 is background.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
         return SwinUNETR(
-            in_channels=1,
+            in_channels=len(job.data.channels),
             out_channels=1 + len(job.segmentation.classes),
             feature_size=job.model.feature_size,
             use_checkpoint=job.model.gradient_checkpointing,

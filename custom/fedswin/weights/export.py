@@ -50,7 +50,9 @@ def swinvit_state(weights: Weights) -> dict[str, Tensor]:
     These are the names of the published pre-training code: the prefix ``module.`` and ``mlp.fc1`` and
     ``mlp.fc2``; they include the integer position indices, which come from MONAI's own network.
     """
-    model = SwinUNETR(in_channels=1, out_channels=1, feature_size=weights.job.model.feature_size)
+    model = SwinUNETR(
+        in_channels=len(weights.job.data.channels), out_channels=1, feature_size=weights.job.model.feature_size
+    )
     encoder = {name.removeprefix(ENCODER): t for name, t in weights.tensors.items() if name.startswith(ENCODER)}
     load_parameters(model.swinViT, encoder, "the encoder")
     return {
