@@ -276,3 +276,15 @@ def test_shard_as_a_command(study: Path, fedswin: Command, tmp_path: Path) -> No
         (folder / "ct.nii.gz").write_bytes(image.read_bytes())
     code, shown, _ = fedswin("data", "shard", "collection", "out", "--by", "source", "--copy")
     assert (code, "north: 1 training, 1 validation, 1 test" in shown) == (0, True), shown
+
+
+def test_folds_are_trained_one_by_one_and_none_is_trained_twice(study: Path, fedswin: Command) -> None:
+    short = ["--set", "federation.rounds=1", "--set", "federation.local_steps=1", "--set", "data.folds=3"]
+    command = ["train", FINETUNE, "--data", "the sites/a", "--out", "runs", *short]
+    assert fedswin(*command, "--folds", "0-1")[0] == 0
+    jobs = {run.name: yaml.safe_load((run / "job.yaml").read_text()) for run in Path("runs").iterdir()}
+    assert {name: job["data"]["fold"] for name, job in jobs.items()} == {"fold0": 0, "fold1": 1}
+    code, _, error = fedswin(*command, "--folds", "1,2")
+    assert (code, "fold1 exists" in error, Path("runs/fold2").exists()) == (1, True, False)
+    code, _, error = fedswin(*command, "--folds", "3")
+    assert (code, "there are 3 (data.folds)" in error) == (1, True), error

@@ -26,6 +26,7 @@ from fedswin.run_folder import (
     start_run,
     write_provenance,
 )
+from fedswin.tasks import training_cases
 from fedswin.training.journal import Journal
 from fedswin.training.site_trainer import SiteTrainer
 from fedswin.weights.file import load_parameters, parameters, save_whole
@@ -84,6 +85,7 @@ def train(
     if not resume and out.exists():
         shutil.rmtree(out)
     for site in sites:
+        console.print(f"{site.name} trains on {training_cases(job, site)} cases", markup=False)
         _train_site(job, site, plan.initial, runs[site.name], resume, console)
 
 
