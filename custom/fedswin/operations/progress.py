@@ -34,6 +34,7 @@ class StudyProgress:
         self._journals = journals
         self._console = console
         self._started = time.monotonic()
+        self._first_step: tuple[float, float] | None = None  # when, and the share done then: starting up is left out
         self._shown = 0
         self._live = Live(get_renderable=self._table, console=console, transient=True) if console.is_terminal else None
 
@@ -49,7 +50,9 @@ class StudyProgress:
             self._live.stop()
 
     def update(self) -> None:
-        """Print the records that are new."""
+        """Take note of how far the sites are, and print the records that are new."""
+        if self._first_step is None and (done := self._done()):
+            self._first_step = (time.monotonic(), done)
         records = read_records(self._records)
         for record in records[self._shown :]:
             self._shown += 1
@@ -80,10 +83,23 @@ class StudyProgress:
         return table
 
     def _clock(self) -> str:
-        elapsed = time.monotonic() - self._started
-        done = self._shown / (self._job.federation.rounds + 1)
-        left = f", about {_minutes(elapsed / done - elapsed)} left" if 0 < done < 1 else ""
-        return f"{_minutes(elapsed)} so far{left}"
+        now, done, left = time.monotonic(), self._done(), ""
+        if self._first_step and self._first_step[1] < done < 1:
+            since, before = self._first_step
+            left = f", about {_minutes((now - since) * (1 - done) / (done - before))} left"
+        return f"{_minutes(now - self._started)} so far{left}"
+
+    def _done(self) -> float:
+        """Return the share of all sites' optimizer steps that has been made."""
+        entries = [last_entry(folder) or {} for folder in self._journals.values()]
+        made = sum(self._steps(entry) for entry in entries)
+        return made / (len(entries) * self._job.total_steps)
+
+    def _steps(self, entry: Record) -> int:
+        """Return how many steps of the study a site has made, by the newest line of its journal."""
+        a_round = self._job.federation.local_steps
+        in_this = {"training": entry.get("step", 0), "waiting": a_round}.get(entry.get("phase", ""), 0)
+        return int(entry.get("round", 0) * a_round + in_this)
 
 
 def _minutes(seconds: float) -> str:

@@ -1,0 +1,45 @@
+"""What is shown of a study: how far each site is, and the time left."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from end_to_end import tiny
+from fedswin.operations import progress as module
+from fedswin.operations.progress import StudyProgress
+from fedswin.training.journal import Journal
+
+JOB = tiny.job({**tiny.PRETRAIN, "federation": {"rounds": 2, "local_steps": 10}})
+
+
+def test_the_time_left_follows_the_steps_of_all_sites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    journals = {name: Journal(tmp_path / name) for name in "ab"}
+    shown = StudyProgress(JOB, tmp_path, {name: tmp_path / name for name in "ab"}, Console(file=io.StringIO()))
+    now = 130.0  # starting up says nothing of the speed
+    journals["a"].write("training", 0, step=2, of=10, loss=1.0)
+    journals["b"].write("training", 0, step=2, of=10, loss=1.0)
+    shown.update()
+    assert shown._clock() == "0:30 min so far"
+    now = 140.0  # 8 more of the 40 steps in 10 s: the other 28 take 35 s
+    journals["a"].write("training", 0, step=6, of=10, loss=1.0)
+    journals["b"].write("training", 0, step=6, of=10, loss=1.0)
+    assert shown._clock() == "0:40 min so far, about 0:35 min left"
+    journals["a"].write("waiting", 1)
+    journals["b"].write("waiting", 1)
+    assert shown._clock() == "0:40 min so far"
+
+
+def test_a_terminal_shows_each_sites_step_and_loss(tmp_path: Path) -> None:
+    Journal(tmp_path / "a").write("training", 1, step=3, of=10, loss=0.5)
+    console = Console(file=io.StringIO(), width=100, force_terminal=True)
+    with StudyProgress(JOB, tmp_path, {"a": tmp_path / "a", "b": tmp_path / "b"}, console):
+        pass
+    text = console.file.getvalue()
+    for words in ("3 of 10", "0.5000", "training", "starting"):
+        assert words in text
