@@ -32,7 +32,9 @@ SitesOption = Annotated[Path, typer.Option("--data", help="The folder that holds
 OutOption = Annotated[Path, typer.Option("--out", help="Where to write; it must not exist.")]
 InitOption = Annotated[
     Path | None,
-    typer.Option("--init", help="Start from this weights file, or from the best model of this run."),
+    typer.Option(
+        "--init", help="Start from this weights file, such as model_swinvit.pt, or the best model of this run."
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,

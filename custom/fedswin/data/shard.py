@@ -7,7 +7,6 @@ the Decathlon form, whose own splits are pooled and drawn anew.
 from __future__ import annotations
 
 import functools
-import hashlib
 import random
 import shutil
 from collections import Counter, defaultdict
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from fedswin.checksum import file_sha256
 from fedswin.data.collection import Scan, read_collection
 from fedswin.data.datalist import (
     SPLITS,
@@ -30,9 +30,6 @@ from fedswin.errors import FedSwinError, nearest
 from fedswin.output import refuse_output, staged
 
 By = Literal["source", "iid"]
-
-_CHUNK_BYTES = 1 << 20
-
 
 Plan = Mapping[str, Mapping[str, Sequence[Scan]]]
 """The scans of each split of each site."""
@@ -144,7 +141,7 @@ def _kept_patients(scans: Sequence[Scan], keep_test: Path | None) -> tuple[froze
     by_size: defaultdict[int, list[Scan]] = defaultdict(list)
     for scan in scans:
         by_size[scan.case.image.stat().st_size].append(scan)
-    digest = functools.cache(_sha256)
+    digest = functools.cache(file_sha256)
     patients: set[str] = set()
     missing = []
     for site in map(read_site, site_folders(keep_test).values()):
@@ -156,14 +153,6 @@ def _kept_patients(scans: Sequence[Scan], keep_test: Path | None) -> tuple[froze
             if not same:
                 missing.append(f"{site.name}/{image.name}: test in {keep_test}, not in this collection")
     return frozenset(patients), missing
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _patients(scans: Sequence[Scan]) -> list[list[Scan]]:

@@ -13,8 +13,10 @@ from fedswin.config import Job
 from fedswin.data.check import check_site, require_sound
 from fedswin.data.datalist import DATALIST, Site, read_site, site_folders
 from fedswin.errors import FedSwinError, nearest
+from fedswin.operations.handover_table import show_handover
 from fedswin.tasks import training_cases
-from fedswin.weights.file import load_weights, resolve_weights
+from fedswin.weights.dialects import read_initial_weights
+from fedswin.weights.file import resolve_weights
 from fedswin.weights.handover import Handover, initial_state
 
 _SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -39,7 +41,7 @@ def plan_study(job: Job, data: Path, init: Path | None, *, strict: bool, console
     Args:
         job: the job.
         data: a site folder, or a folder of site folders.
-        init: a weights file or run folder to start from.
+        init: a weights file of any dialect, or a run folder, to start from.
         strict: take warnings, such as an image that cannot be in HU, as errors.
         console: where to print.
 
@@ -78,8 +80,10 @@ def plan_initial_state(job: Job, init: Path | None, console: Console) -> Handove
     if init is None:
         return initial_state(job)
     path = resolve_weights(init)
-    initial = initial_state(job, load_weights(path), str(path))
-    console.print(f"Hand-over from {path}: {initial.summary()}", markup=False)
+    source = read_initial_weights(path)
+    initial = initial_state(job, source, str(path))
+    console.print(f"Hand-over from {path} ({source.dialect}): {initial.summary()}", markup=False)
+    show_handover(initial, source, console)
     return initial
 
 

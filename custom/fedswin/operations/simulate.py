@@ -58,7 +58,7 @@ def simulate(
     refuse_run(out, overwrite=overwrite)
     plan = plan_study(job, data, init, strict=strict, console=console)
     sites = [site.name for site in plan.sites]
-    about = {"sites": sites, "handover": plan.initial.summary()}
+    about = {"sites": sites, "handover": plan.initial.provenance()}
     start_run(out, job)
     write_provenance(out, job, "simulate", **about, finished=False)
     workspace = out / "nvflare"

@@ -42,7 +42,7 @@ def export_job(job: Job, initial: Handover, sites: Sequence[str], folder: Path) 
     """
     parts = folder / "parts"
     parts.mkdir()
-    weights = Weights(initial.tensors, job, {"handover": initial.summary()})
+    weights = Weights(initial.tensors, job, {"handover": initial.provenance()})
     FedSwinRecipe(weights, sites, parts).export(str(folder))
     return folder / job.name
 

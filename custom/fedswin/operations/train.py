@@ -93,7 +93,7 @@ def _train_site(job: Job, site: Site, initial: Handover, out: Path, resume: bool
     checkpoint = _read_checkpoint(job, site, out) if resume else None
     if not checkpoint:
         start_run(out, job)
-    about = {"sites": [site.name], "handover": initial.summary()}
+    about = {"sites": [site.name], "handover": initial.provenance()}
     write_provenance(out, job, "train", **about, finished=False)
     folder = out / "sites" / site.name
     with library_log(folder / LOG), StudyProgress(job, out, {site.name: folder}, console) as progress:

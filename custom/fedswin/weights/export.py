@@ -9,8 +9,8 @@ from torch import Tensor
 
 from fedswin.errors import FedSwinError
 from fedswin.output import refuse_output
+from fedswin.weights.dialects import ENCODER
 from fedswin.weights.file import Weights, load_parameters, load_weights, resolve_weights, save_weights, save_whole
-from fedswin.weights.handover import ENCODER
 
 FORMS = ("encoder", "swinvit")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from fedswin.config import Job, parse_job
 from fedswin.errors import FedSwinError
 
 _FORMAT = "fedswin-weights-1"
+_PICKLED = re.compile(r"Unsupported global: GLOBAL (\S+)")
+"""How torch tells the class that a file cannot be read without."""
 
 
 @dataclass(frozen=True)
@@ -75,19 +78,48 @@ def save_whole(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def load_weights(path: Path) -> Weights:
-    """Read a weights file.
+    """Read a weights file of FedSwin.
 
     Raises:
         FedSwinError: if it cannot be read, is no FedSwin weights file, or does not match its own SHA-256.
     """
+    content = read_tensor_file(path)
+    if not is_own(content):
+        raise FedSwinError(f"{path} is not a FedSwin weights file: expected the format '{_FORMAT}'.")
+    return own_weights(content, path)
+
+
+def read_tensor_file(path: Path) -> Any:
+    """Read what ``torch.save`` wrote, as long as it is tensors and plain values.
+
+    Raises:
+        FedSwinError: if it cannot be read, or holds objects that need pickle.
+    """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise FedSwinError(f"{path} does not exist.") from None
     except Exception as error:  # torch raises half a dozen types for a damaged file
+        if needing := _PICKLED.search(str(error)):
+            raise FedSwinError(_explain_pickle(path, needing[1])) from None
         raise FedSwinError(f"{path} is not a readable weights file ({type(error).__name__}).") from None
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise FedSwinError(f"{path} is not a FedSwin weights file: expected the format '{_FORMAT}'.")
+
+
+def is_own(content: Any) -> bool:
+    """Tell whether what a file holds is a weights file of FedSwin."""
+    return isinstance(content, dict) and content.get("format") == _FORMAT
+
+
+def own_weights(content: Mapping[str, Any], path: Path) -> Weights:
+    """Return the weights that a weights file of FedSwin holds.
+
+    Args:
+        content: what the file holds.
+        path: the file, for messages.
+
+    Raises:
+        FedSwinError: if it does not match its own SHA-256.
+    """
     weights = Weights(content["tensors"], parse_job(content["job"], str(path)), content["provenance"])
     if weights.digest != content["sha256"]:
         raise FedSwinError(f"{path}: the tensors do not match the file's SHA-256. The file is damaged; fetch it again.")
@@ -120,12 +152,24 @@ def mismatch(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[
     """Say how two sets of names and shapes differ, or return ``None`` if they do not."""
     missing, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     differ = sorted(name for name in expected.keys() & found.keys() if expected[name] != found[name])
-    parts = [f"missing {_some(missing)}"] if missing else []
-    parts += [f"unknown {_some(unknown)}"] if unknown else []
+    parts = [f"missing {some(missing)}"] if missing else []
+    parts += [f"unknown {some(unknown)}"] if unknown else []
     parts += [f"{name} has the shape {list(found[name])}, expected {list(expected[name])}" for name in differ[:3]]
     return "; ".join(parts) or None
 
 
-def _some(names: list[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """List the first three of ``names``, and say how many more there are."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
+
+
+def _explain_pickle(path: Path, needed: str) -> str:
+    copy = path.with_name(f"{path.stem}_tensors.pt")
+    return (
+        f"{path} holds an object of {needed} beside its tensors. Reading it means to run what the file says (pickle), "
+        "so it is not read. If you trust the file, keep its tensors alone, and use the copy: "
+        f"python -c \"import torch; torch.save(torch.load({str(path)!r}, weights_only=False)['state_dict'], "
+        f"{str(copy)!r})\" with the key of the file's tensors for 'state_dict'; of a whole network, save what its "
+        "state_dict() returns."
+    )
