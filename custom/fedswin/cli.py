@@ -26,6 +26,7 @@ data_app = typer.Typer(help="Make, split and check site folders.", no_args_is_he
 app.add_typer(data_app, name="data")
 
 console = Console(highlight=False, soft_wrap=True)
+stderr = Console(highlight=False, soft_wrap=True, stderr=True)
 
 JobArgument = Annotated[Path, typer.Argument(help="The job file.", metavar="JOB")]
 SitesOption = Annotated[Path, typer.Option("--data", help="The folder that holds the site folders.")]
@@ -272,7 +273,7 @@ def provision(
 
 @app.command()
 def submit(job: JobArgument, kit: KitOption, init: InitOption = None, settings: SetOption = None) -> None:
-    """Submit a job to a running federation, and print its id.
+    """Submit a job to a running federation, and print its id, alone on stdout.
 
     Example: fedswin submit jobs/demo/pretrain.yaml --kit kits/lead@university.org
     """
@@ -280,7 +281,7 @@ def submit(job: JobArgument, kit: KitOption, init: InitOption = None, settings: 
     from fedswin.operations.submit import submit as run
 
     study = load_job(job, settings or ())
-    print(run(study, plan_initial_state(study, init, console), kit))
+    print(run(study, plan_initial_state(study, init, stderr), kit))
 
 
 @app.command()
@@ -308,7 +309,7 @@ def main() -> None:
     try:
         app()
     except FedSwinError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"Error: {error}", markup=False)
+        stderr.print(f"Error: {error}", markup=False)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
