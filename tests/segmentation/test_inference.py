@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import nn
 
 import stand_in
@@ -92,6 +93,22 @@ def test_a_slope_comes_back_where_it_was_from_a_resampled_grid(tmp_path, turn, s
     inside[4:-4, 4:-4, 4:-4] = True
     sure = inside & (np.abs(slope - 50) > 0.01)
     assert np.array_equal(found[sure], (slope > 50)[sure])
+
+
+@pytest.mark.parametrize("case", ["organs/tptbox_lumbar", "sarcoma/STS_008"])
+def test_real_ct_comes_back_on_its_own_grid(real_ct, case):
+    image = real_ct / case / "ct.nii.gz"
+    hu = np.asarray(nib.load(image).dataobj)
+    exact, coarse = (
+        predict(stand_in.ensemble(stand_in.job({"a": 1}, {"spacing": spacing}), stand_in.ReadsClasses(1)), image)
+        for spacing in (None, (3.0, 3.0, 3.0))
+    )
+    unequal = hu != 50  # at 50 HU both classes are equally likely
+    assert np.array_equal(exact[unequal], (hu > 50)[unequal])
+    assert coarse.shape == hu.shape
+    smooth = gaussian_filter(hu.astype(float), 1.5 / np.array(nib.load(image).header.get_zooms())) - 50
+    sure = np.abs(smooth) > np.percentile(np.abs(smooth), 60)
+    assert (coarse == (smooth > 0))[sure].mean() > 0.9  # noise is lost on the coarse grid
 
 
 def test_what_the_foreground_crop_has_cut_off_is_background(tmp_path):

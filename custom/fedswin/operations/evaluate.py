@@ -15,6 +15,7 @@ from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from fedswin.data.datalist import read_site, site_folders
 from fedswin.data.label_map import read_class_indices
@@ -120,11 +121,8 @@ def render(results: Sequence[CaseScore]) -> Group:
     for name, tolerance in {pair: None for result in results for pair in result.tolerances.items()}:
         tolerances.setdefault(name, []).append(f"{tolerance:g}")
     within = ", ".join(f"{name} {' or '.join(values)}" for name, values in tolerances.items())
-    return Group(
-        _metric_table("Dice", "dice", rows, 3),
-        _metric_table("HD95 in mm", "hd95", rows, 1),
-        _metric_table(f"NSD, tolerance in mm: {within}", "nsd", rows, 3),
-    )
+    shown = [("Dice", "dice", 3), ("HD95 in mm", "hd95", 1), (f"NSD, tolerance in mm: {within}", "nsd", 3)]
+    return Group(*(_table(title, metric, rows, digits) for title, metric, digits in shown))
 
 
 def write_evaluation(results: Sequence[CaseScore], out: Path, **about: Any) -> None:
@@ -185,13 +183,12 @@ def _summary(scores: Sequence[dict[str, Score]]) -> dict[str, float]:
     return mean_scores(scores) | {name: sum(case[name] or 0 for case in scores) for name in FAILURES}
 
 
-def _metric_table(title: str, metric: str, rows: Mapping[str, Mapping[str, Mapping[str, float]]], digits: int) -> Table:
+def _table(title: str, metric: str, rows: Mapping[str, Mapping[str, Mapping[str, float]]], digits: int) -> Group:
     sites = list(dict.fromkeys(site for row in rows.values() for site in row))
-    table = Table(title=f"{title} (mean over classes and cases)", title_justify="left")
-    table.add_column("model")
+    table = Table("model")
     for site in sites:
         table.add_column(site, justify="right")
     for model, row in rows.items():
         values = [row.get(site, {}).get(metric) for site in sites]
         table.add_row(model, *("-" if value is None else f"{value:.{digits}f}" for value in values))
-    return table
+    return Group(Text(f"{title}; mean over classes and cases"), table)
