@@ -48,7 +48,7 @@ def predict(ensemble: Ensemble, image: Path, progress: WindowProgress = lambda d
     file's grid by linear interpolation, and only there the likeliest class is taken: taken before, it would draw the
     organs in steps of the coarser grid. What the foreground crop has cut off is background.
 
-    Chunk by chunk along the body, so that memory does not grow with its length.
+    It goes block by block along the body, so that the memory for probabilities does not grow with its length.
 
     Args:
         ensemble: the models.
@@ -63,6 +63,7 @@ def predict(ensemble: Ensemble, image: Path, progress: WindowProgress = lambda d
     labels = grid.empty()
     for first, probabilities in probability_blocks(ensemble, prepared.as_tensor(), progress):
         grid.fill(labels, first, probabilities)
+        del probabilities  # before the next block is made
     return grid.as_stored(labels)
 
 
@@ -98,6 +99,7 @@ def probability_blocks(
             yield chunk.first - 1, torch.cat([last_plane, block[..., :1]], dim=-1)
         yield chunk.first, block
         last_plane = block[..., -1:].clone()
+        del block  # before the next one is made
 
 
 class _Counter:
