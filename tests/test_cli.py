@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -198,6 +199,10 @@ BAD_SETTINGS = {
     "site without folder": (["federation.sites=[a,bb]"], "names the site 'bb', but the sites has no such folder"),
     "too few sites": (["federation.min_sites=3"], "2 of 2 sites can take part, and federation.min_sites is 3"),
     "no equals": (["federation.rounds"], "expected section.key=value"),
+    "tolerance of no class": (
+        ["segmentation.nsd_tolerance={lumps: 2}"],
+        "nsd_tolerance names 'lumps', which is no class (did you mean 'lump'?)",
+    ),
     "wrong type": (["federation.rounds=many"], "federation.rounds: Input should be a valid integer"),
 }
 
@@ -263,11 +268,59 @@ def test_a_foreign_encoder_is_taken_over_and_what_became_of_it_is_told(study: Pa
     )  # fmt: skip
 
 
+BAD_IMAGES = {name: (damage, words) for name, (damage, words) in BAD_DATA.items() if "images" in words}
+
+
+@pytest.mark.parametrize(("damage", "words"), BAD_IMAGES.values(), ids=BAD_IMAGES)
+def test_an_image_that_cannot_be_used_is_refused_before_anything_is_predicted(
+    study: Path, fedswin: Command, damage: Callable[[Path], None], words: str
+) -> None:
+    save_untrained("model.pt", tiny.FINETUNE)
+    image = first_image(study)
+    damage(study)
+    code, _, error = fedswin("predict", str(image), "--model", "model.pt", "--out", "out")
+    words = words.replace("does not exist", "there is no such file").removeprefix("a/images/case0.nii.gz").strip(": ")
+    assert code == 1
+    assert f"{image}: {words}" in error
+    assert not Path("out").exists()
+
+
+def test_models_that_cannot_predict_are_named(study: Path, fedswin: Command) -> None:
+    save_untrained("model.pt", tiny.FINETUNE)
+    save_untrained("encoder.pt", tiny.PRETRAIN)
+    save_untrained("other.pt", {**tiny.FINETUNE, "data": {"roi": [64, 32, 32], "hu_window": [-100, 100]}})
+    Path("notes.pt").write_text("no weights")
+    cases = [
+        ("encoder.pt", "the model of a 'pretrain' job and segments nothing"),
+        ("other.pt", "model.pt and other.pt cannot predict together: data.hu_window"),
+        ("notes.pt", "notes.pt is not a readable weights file"),
+        ("none.pt", "none.pt does not exist"),
+    ]
+    for name, words in cases:
+        models = ["--model", "model.pt", "--model", name]
+        code, _, error = fedswin("predict", str(first_image(study)), *models, "--out", "out")
+        assert (code, words in error, Path("out").exists()) == (1, True, False), error
+
+
+def test_predict_as_a_command(study: Path, fedswin: Command) -> None:
+    save_untrained("model.pt", tiny.FINETUNE)
+    image = first_image(study)
+    code, shown, _ = fedswin("predict", str(image), "--model", "model.pt", "--out", "out")
+    assert (code, "lump" in shown, "out: 1 label maps, labels.json" in shown) == (0, True, True), shown
+    assert nib.load(Path("out") / image.name).shape == nib.load(image).shape
+
+
+def save_untrained(path: str, content: dict[str, Any]) -> None:
+    job = tiny.job(content)
+    save_weights(Path(path), Weights(initial_state(job).tensors, job))
+
+
 OUTPUTS = {
     "simulate": ["simulate", PRETRAIN, "--data", "the sites", "--out", "mine"],
     "train": ["train", PRETRAIN, "--data", "the sites", "--out", "mine"],
     "phantom": ["data", "phantom", "mine"],
     "shard": ["data", "shard", "collection", "mine", "--by", "source"],
+    "predict": ["predict", "the sites/a/images/case0.nii.gz", "--model", "model.pt", "--out", "mine"],
     "evaluate": ["evaluate", "model.pt", "--data", "the sites", "--out", "mine"],
     "export": ["export", "model.pt", "--to", "encoder", "--out", "mine"],
     "provision": ["provision", "consortium.yaml", "--out", "mine"],

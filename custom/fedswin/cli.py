@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from fedswin.config import DataSettings, Job, load_job
 from fedswin.errors import FedSwinError
@@ -217,13 +218,17 @@ def train(
 
 @app.command()
 def evaluate(
-    models: Annotated[list[Path], typer.Argument(help="Weights files or run folders.", metavar="MODEL…")],
+    models: Annotated[
+        list[Path], typer.Argument(help="Weights files, run folders, or folders of folds.", metavar="MODEL…")
+    ],
     data: SitesOption,
     out: OutOption,
     split: Annotated[Literal["test", "validation"], typer.Option()] = "test",
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Score segmentation models on every site's cases: a table of models by sites, a row for each case.
+    """Score segmentation models on every site's cases: Dice, HD95 and NSD of models by sites, a row for each case.
+
+    Each case is scored on its own grid, as predict writes it.
 
     Example: fedswin evaluate runs/finetune runs/scratch --data sites --out runs/evaluation
     """
@@ -235,6 +240,30 @@ def evaluate(
     evaluation.write_evaluation(results, out, split=split)
     console.print(evaluation.render(results))
     console.print(f"{out}: evaluation.json, cases.csv")
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="NIfTI files.", metavar="IMAGE…")],
+    models: Annotated[
+        list[Path],
+        typer.Option("--model", help="A weights file, run folder, or folder of folds. Several are an ensemble."),
+    ],
+    out: OutOption,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Segment images: a label map for each, on the image's own grid and named like it.
+
+    Example: fedswin predict scans/*.nii.gz --model runs/finetune --out predictions
+    """
+    from fedswin.operations.predict import predict_images
+
+    classes = predict_images(images, models, out, overwrite=overwrite, console=console)
+    table = Table("label", "class")
+    for name, value in classes.items():
+        table.add_row(str(value), name)
+    console.print(table)
+    console.print(f"{out}: {len(images)} label maps, labels.json", markup=False)
 
 
 @app.command()

@@ -19,6 +19,7 @@ from fedswin.errors import FedSwinError, nearest
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+_NSD_TOLERANCE_MM = 1.0
 
 
 class Section(BaseModel):
@@ -116,12 +117,14 @@ class PretrainingSettings(Section):
 class SegmentationSettings(Section):
     """What is segmented, and how it is scored."""
 
-    classes: dict[str, int | list[int]] = Field(default_factory=dict)
+    classes: dict[str, int | Annotated[list[int], Field(min_length=1)]] = Field(default_factory=dict)
     """``{name: label value or list of values}``, in the order of the output channels after background."""
     background: list[int] = Field(default_factory=list)
     """Label values beside 0 that count as background; any other value in a label map is an error."""
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Overlap of neighbouring windows in sliding-window inference."""
+    nsd_tolerance: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """``{class: mm}``: how far a surface may lie off and still count as right in the NSD; 1 mm if not given."""
 
     @model_validator(mode="after")
     def _check(self) -> SegmentationSettings:
@@ -129,12 +132,29 @@ class SegmentationSettings(Section):
         twice = sorted({value for value in values if values.count(value) > 1})
         if twice:
             raise ValueError(f"label value {twice[0]} is used twice; 0 is always background")
+        for name in self.nsd_tolerance.keys() - self.classes.keys():
+            raise ValueError(f"nsd_tolerance names '{name}', which is no class{nearest(name, self.classes)}")
         return self
+
+    @property
+    def class_indices(self) -> dict[str, int]:
+        """The index of each class in label maps and output channels: 1, 2, …; 0 is background."""
+        return {name: index for index, name in enumerate(self.classes, start=1)}
+
+    @property
+    def tolerances(self) -> dict[str, float]:
+        """The NSD's tolerance of each class, in mm."""
+        return {name: self.nsd_tolerance.get(name, _NSD_TOLERANCE_MM) for name in self.classes}
 
     @property
     def label_values(self) -> list[list[int]]:
         """The label values of each class."""
         return [values if isinstance(values, list) else [values] for values in self.classes.values()]
+
+    @property
+    def written_values(self) -> dict[str, int]:
+        """The label value that each class is written with: its only one, or the first of several."""
+        return {name: values[0] for name, values in zip(self.classes, self.label_values, strict=True)}
 
     @property
     def known_values(self) -> set[int]:

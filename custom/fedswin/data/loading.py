@@ -44,18 +44,27 @@ def preprocessing(job: Job) -> Compose:
     """
     finetuning = job.task == "finetune"
     keys = ["image", "label"] if finetuning else ["image"]
-    modes = ["bilinear", "nearest"] if finetuning else ["bilinear"]
-    data = job.data
-    steps: list[Callable[..., Any]] = [
-        LoadImaged(keys, image_only=True, ensure_channel_first=True),
-        Orientationd(keys, axcodes="RAS", labels=None),
-    ]
-    if data.spacing:
-        steps.append(Spacingd(keys, pixdim=data.spacing, mode=modes))
-    steps += [*(_windowed if data.is_ct else _standardised)(keys, data), SpatialPadd(keys, data.roi)]
+    steps = _grid_and_intensities(job.data, keys)
     if finetuning:
-        steps += [_class_indices(job), FgBgToIndicesd("label", image_key="image" if data.is_ct else None)]
+        steps += [class_indices(job), FgBgToIndicesd("label", image_key="image" if job.data.is_ct else None)]
     return Compose([*steps, EnsureTyped(keys, track_meta=False)])
+
+
+def image_preprocessing(data: DataSettings) -> Compose:
+    """Return what `preprocessing` does to an image, for an image without a label.
+
+    It maps ``{"image": path}`` to ``{"image": MetaTensor}`` of shape (channels, X, Y, Z), whose ``affine`` says where
+    the preprocessed voxels lie, and whose ``meta["original_affine"]`` says where those of the file do.
+    """
+    return Compose(_grid_and_intensities(data, ["image"]))
+
+
+def class_indices(job: Job) -> MapLabelValued:
+    """Return the step that maps the ``label`` of a case from the job's label values to class indices, uint8."""
+    settings = job.segmentation
+    pairs = [(value, index + 1) for index, values in enumerate(settings.label_values) for value in values]
+    pairs += [(value, 0) for value in settings.background]
+    return MapLabelValued("label", [value for value, _ in pairs], [index for _, index in pairs], dtype=torch.uint8)
 
 
 class Volumes:
@@ -132,11 +141,16 @@ def _air_level(data: DataSettings) -> float:
     return min(max((_AIR_HU - low) / (high - low), 0.0), 1.0)
 
 
-def _class_indices(job: Job) -> MapLabelValued:
-    settings = job.segmentation
-    pairs = [(value, index + 1) for index, values in enumerate(settings.label_values) for value in values]
-    pairs += [(value, 0) for value in settings.background]
-    return MapLabelValued("label", [value for value, _ in pairs], [index for _, index in pairs], dtype=torch.uint8)
+def _grid_and_intensities(data: DataSettings, keys: list[str]) -> list[Callable[..., Any]]:
+    steps: list[Callable[..., Any]] = [
+        LoadImaged(keys, image_only=True, ensure_channel_first=True),
+        Orientationd(keys, axcodes="RAS", labels=None),
+    ]
+    if data.spacing:
+        modes = ["bilinear" if key == "image" else "nearest" for key in keys]
+        steps.append(Spacingd(keys, pixdim=data.spacing, mode=modes))
+    intensities = _windowed if data.is_ct else _standardised
+    return [*steps, *intensities(keys, data), SpatialPadd(keys, data.roi)]
 
 
 def _entry(case: Case, job: Job) -> dict[str, Any]:

@@ -5,38 +5,51 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
+import nibabel as nib
+import numpy as np
+from nibabel.affines import voxel_sizes
+from numpy.typing import NDArray
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
-from fedswin.config import Job
-from fedswin.data.datalist import Case, Site, read_site, site_folders
-from fedswin.data.loading import Volumes
+from fedswin.data.datalist import read_site, site_folders
+from fedswin.data.label_map import read_class_indices
+from fedswin.data.volume import read_volume, read_voxels
 from fedswin.errors import FedSwinError
 from fedswin.output import refuse_output, staged
-from fedswin.segmentation.inference import predict_classes
-from fedswin.segmentation.metrics import dice_by_class
-from fedswin.tasks import build_model
+from fedswin.segmentation.ensemble import Ensemble, load_ensemble
+from fedswin.segmentation.inference import predict
+from fedswin.segmentation.metrics import FAILURES, score
 from fedswin.training.memory import keep_freed_memory
 from fedswin.training.scores import Score, mean_scores
-from fedswin.training.trainer import make_deterministic, pick_device
-from fedswin.weights.file import Weights, load_parameters, load_weights, resolve_weights
+from fedswin.training.trainer import make_deterministic
 
 _MATRIX = "evaluation.json"
 
 
 @dataclass(frozen=True)
 class CaseScore:
-    """The scores of one model on one case, in the model's resampled space."""
+    """The scores of one model on one case, on the grid of the case's own files.
+
+    Attributes:
+        model: the model's name.
+        site: the site's name.
+        case: the image's file name.
+        scores: as ``score`` returns them: Dice, HD95 in mm and NSD, of each class and their means.
+        tolerances: the NSD's tolerance of each class, in mm.
+    """
 
     model: str
     site: str
     case: str
     scores: dict[str, Score]
+    tolerances: dict[str, float]
 
 
 def refuse_evaluation(out: Path, *, overwrite: bool) -> None:
@@ -55,25 +68,29 @@ def evaluate(
     split: str = "test",
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[CaseScore]:
-    """Score every model on every labelled case of ``split``, at all sites.
+    """Score every model on every labelled case of ``split``, at all sites, on each case's own grid.
 
     Args:
-        models: weights files or run folders (whose ``global/best.pt`` is taken), of ``finetune`` jobs.
+        models: weights files, run folders or folders of folds, each an ensemble, of ``finetune`` jobs.
         sites_dir: the folder of the site folders.
         split: ``test`` or ``validation``.
         progress: called with a line before each case.
 
     Raises:
-        FedSwinError: if a model cannot be loaded or segments nothing, or there is no labelled case.
+        FedSwinError: if a model cannot be loaded or segments nothing, there is no labelled case, or a case cannot
+            be used. Every case is read before the first is scored.
     """
-    loaded = {name: _load(path) for name, path in zip(model_names(models), models, strict=True)}
+    ensembles = {name: load_ensemble([path]) for name, path in zip(model_names(models), models, strict=True)}
     sites = [read_site(folder) for folder in site_folders(sites_dir).values()]
-    cases = [(site, case) for site in sites for case in site.cases(split, labelled=True)]
+    cases = [_Case(site.name, case.image, case.label) for site in sites for case in site.cases(split) if case.label]
     if not cases:
         raise FedSwinError(f"{sites_dir}: no case of the split '{split}' has a label, so there is nothing to score.")
+    for case in cases:
+        progress(f"checking the data of {case.site}")
+        _check_case(case, ensembles)
     results = []
-    for name, weights in loaded.items():
-        results += _score_model(name, weights, cases, progress)
+    for name, ensemble in ensembles.items():
+        results += _score_model(name, ensemble, cases, progress)
     return results
 
 
@@ -85,31 +102,39 @@ def model_names(models: Sequence[Path]) -> list[str]:
 
 
 def matrix(results: Sequence[CaseScore]) -> dict[str, dict[str, dict[str, float]]]:
-    """Return ``{model: {site: {metric: mean over its cases}}}``, with the site ``all`` for all cases."""
+    """Return ``{model: {site: {metric: mean over its cases}}}``, with the site ``all`` for all cases.
+
+    ``missed`` and ``spurious`` are no means but numbers of organs: sums over the cases.
+    """
     table: dict[str, dict[str, dict[str, float]]] = {}
     for model in dict.fromkeys(result.model for result in results):
         own = [result for result in results if result.model == model]
         sites = dict.fromkeys(result.site for result in own)
-        table[model] = {site: mean_scores([r.scores for r in own if r.site == site]) for site in sites}
-        table[model]["all"] = mean_scores([result.scores for result in own])
+        table[model] = {site: _summary([r.scores for r in own if r.site == site]) for site in sites}
+        table[model]["all"] = _summary([result.scores for result in own])
     return table
 
 
-def render(results: Sequence[CaseScore]) -> Table:
-    """Return the mean Dice of each model at each site as a table for the terminal."""
+def render(results: Sequence[CaseScore]) -> Group:
+    """Return Dice, HD95 and NSD of each model at each site as tables for the terminal."""
     rows = matrix(results)
-    sites = list(dict.fromkeys(site for row in rows.values() for site in row))
-    table = Table(title="Dice, mean over classes and cases", title_justify="left")
-    table.add_column("model")
-    for site in sites:
-        table.add_column(site, justify="right")
-    for model, row in rows.items():
-        table.add_row(model, *(_number(row.get(site, {}).get("dice")) for site in sites))
-    return table
+    tolerances: dict[str, list[str]] = {}
+    for name, tolerance in {pair: None for result in results for pair in result.tolerances.items()}:
+        tolerances.setdefault(name, []).append(f"{tolerance:g}")
+    within = ", ".join(f"{name} {' or '.join(values)}" for name, values in tolerances.items())
+    shown = [("Dice", "dice", 3), ("HD95 in mm", "hd95", 1), (f"NSD, tolerance in mm: {within}", "nsd", 3)]
+    return Group(*(_table(title, metric, rows, digits) for title, metric, digits in shown))
 
 
 def write_evaluation(results: Sequence[CaseScore], out: Path, **about: Any) -> None:
-    """Write ``evaluation.json`` (the matrix) and ``cases.csv`` (a row for each case); all or nothing."""
+    """Write ``evaluation.json`` (the matrix) and ``cases.csv`` (a row for each case); all or nothing.
+
+    Args:
+        results: the scores.
+        out: the folder to write.
+        about: further top-level keys of ``evaluation.json``, such as ``split``.
+    """
+    about["nsd_tolerance_mm"] = {result.model: result.tolerances for result in results}
     metrics = list(dict.fromkeys(metric for result in results for metric in result.scores))
     with staged(out) as folder, (folder / "cases.csv").open("w", newline="") as file:
         (folder / _MATRIX).write_text(json.dumps({**about, "models": matrix(results)}, indent=2) + "\n")
@@ -119,35 +144,56 @@ def write_evaluation(results: Sequence[CaseScore], out: Path, **about: Any) -> N
             writer.writerow([result.model, result.site, result.case, *(result.scores.get(m) for m in metrics)])
 
 
-def _load(path: Path) -> Weights:
-    weights = load_weights(resolve_weights(path))
-    if weights.job.task != "finetune":
-        raise FedSwinError(f"{path} is the model of a '{weights.job.task}' job; only a segmentation can be evaluated.")
-    return weights
+class _Case(NamedTuple):
+    site: str
+    image: Path
+    label: Path
+
+
+def _check_case(case: _Case, ensembles: Mapping[str, Ensemble]) -> None:
+    for ensemble in ensembles.values():
+        read_voxels(case.image, len(ensemble.job.data.channels))
+        _reference(case, ensemble)
 
 
 def _score_model(
-    name: str, weights: Weights, cases: Sequence[tuple[Site, Case]], progress: Callable[[str], None]
+    name: str, ensemble: Ensemble, cases: Sequence[_Case], progress: Callable[[str], None]
 ) -> list[CaseScore]:
-    job = weights.job
-    make_deterministic(job)
+    make_deterministic(ensemble.job)
     keep_freed_memory()
-    device = pick_device(job)
-    model = build_model(job)
-    load_parameters(model, weights.tensors, name)
-    model.to(device).eval()
     results = []
-    for site, case in cases:
-        progress(f"{name} on {site.name}")
-        results.append(CaseScore(name, site.name, case.image.name, _score_case(model, case, job, device)))
+    for case in cases:
+        progress(f"{name} on {case.site}")
+        scores = _score_case(ensemble, case)
+        results.append(CaseScore(name, case.site, case.image.name, scores, ensemble.job.segmentation.tolerances))
     return results
 
 
-def _score_case(model: torch.nn.Module, case: Case, job: Job, device: torch.device) -> dict[str, Score]:
-    item = Volumes([case], job)[0]
-    predicted = predict_classes(model, item["image"], job, device)
-    return dice_by_class(predicted, item["label"], list(job.segmentation.classes))
+def _score_case(ensemble: Ensemble, case: _Case) -> dict[str, Score]:
+    settings = ensemble.job.segmentation
+    spacing = voxel_sizes(_image(case, ensemble).affine)
+    predicted = predict(ensemble, case.image)
+    return score(predicted, _reference(case, ensemble), settings.class_indices, spacing, settings.tolerances)
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _reference(case: _Case, ensemble: Ensemble) -> NDArray[np.uint8]:
+    return read_class_indices(case.label, _image(case, ensemble), ensemble.job)
+
+
+def _image(case: _Case, ensemble: Ensemble) -> nib.Nifti1Image:
+    return read_volume(case.image, len(ensemble.job.data.channels))
+
+
+def _summary(scores: Sequence[dict[str, Score]]) -> dict[str, float]:
+    return mean_scores(scores) | {name: sum(case[name] or 0 for case in scores) for name in FAILURES}
+
+
+def _table(title: str, metric: str, rows: Mapping[str, Mapping[str, Mapping[str, float]]], digits: int) -> Group:
+    sites = list(dict.fromkeys(site for row in rows.values() for site in row))
+    table = Table("model")
+    for site in sites:
+        table.add_column(site, justify="right")
+    for model, row in rows.items():
+        values = [row.get(site, {}).get(metric) for site in sites]
+        table.add_row(model, *("-" if value is None else f"{value:.{digits}f}" for value in values))
+    return Group(Text(f"{title}; mean over classes and cases"), table)
