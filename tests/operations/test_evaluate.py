@@ -138,7 +138,7 @@ def test_the_files_say_everything_by_model_site_case_and_class(tmp_path, stand_i
     console = Console(file=io.StringIO(), width=200)
     console.print(render(results))
     shown = console.file.getvalue()
-    for words in ("Dice;", "HD95 in mm;", "NSD, tolerance in mm: liver 1, spleen 2.5 or 1;"):
+    for words in ("Dice;", "HD95 in mm;", "NSD, tolerance liver 1 mm, spleen 2.5 mm, spleen 1 mm;"):
         assert words in shown
     assert shown.count("1.000") == 2 * 2 * 3  # Dice and NSD, two models, two sites and all
 

@@ -118,11 +118,7 @@ def matrix(results: Sequence[CaseScore]) -> dict[str, dict[str, dict[str, float]
 def render(results: Sequence[CaseScore]) -> Group:
     """Return Dice, HD95 and NSD of each model at each site as tables for the terminal."""
     rows = matrix(results)
-    tolerances: dict[str, list[str]] = {}
-    for name, tolerance in {pair: None for result in results for pair in result.tolerances.items()}:
-        tolerances.setdefault(name, []).append(f"{tolerance:g}")
-    within = ", ".join(f"{name} {' or '.join(values)}" for name, values in tolerances.items())
-    shown = [("Dice", "dice", 3), ("HD95 in mm", "hd95", 1), (f"NSD, tolerance in mm: {within}", "nsd", 3)]
+    shown = [("Dice", "dice", 3), ("HD95 in mm", "hd95", 1), (f"NSD, tolerance {_tolerance(results)}", "nsd", 3)]
     return Group(*(_table(title, metric, rows, digits) for title, metric, digits in shown))
 
 
@@ -186,6 +182,14 @@ def _image(case: _Case, ensemble: Ensemble) -> nib.Nifti1Image:
 
 def _summary(scores: Sequence[dict[str, Score]]) -> dict[str, float]:
     return mean_scores(scores) | {name: sum(case[name] or 0 for case in scores) for name in FAILURES}
+
+
+def _tolerance(results: Sequence[CaseScore]) -> str:
+    """Say the tolerance of the NSD, by class where the classes or the models differ."""
+    pairs = dict.fromkeys(pair for result in results for pair in result.tolerances.items())
+    if len({tolerance for _, tolerance in pairs}) == 1:
+        return f"{next(iter(pairs))[1]:g} mm"
+    return ", ".join(f"{name} {tolerance:g} mm" for name, tolerance in pairs)
 
 
 def _table(title: str, metric: str, rows: Mapping[str, Mapping[str, Mapping[str, float]]], digits: int) -> Group:
