@@ -16,11 +16,12 @@ from monai.transforms import (
     EnsureTyped,
     FgBgToIndicesd,
     LoadImaged,
-    MapLabelValued,
+    MapLabelValue,
     Orientationd,
     ScaleIntensityRanged,
     Spacingd,
     SpatialPadd,
+    Transform,
 )
 from torch import Tensor
 
@@ -38,8 +39,8 @@ _REDRAWS = 20
 def preprocessing(job: Job) -> Compose:
     """Return the deterministic part of loading: RAS, spacing, HU window, foreground crop, padding.
 
-    It maps ``{"image": path}`` (and ``"label": path`` for fine-tuning) to an `Item`. A pre-training job
-    has no label key anywhere, so it cannot open one.
+    It maps ``{"image": path}`` (for fine-tuning also ``"label": path`` and ``"class_indices": {label value: class
+    index}``) to an `Item`. A pre-training job has no label key anywhere, so it cannot open one.
     """
     finetuning = job.task == "finetune"
     keys = ["image", "label"] if finetuning else ["image"]
@@ -57,7 +58,7 @@ def preprocessing(job: Job) -> Compose:
         SpatialPadd(keys, data.roi),
     ]
     if finetuning:
-        steps += [_class_indices(job), FgBgToIndicesd("label", image_key="image")]
+        steps += [_ClassIndices(), FgBgToIndicesd("label", image_key="image")]
     return Compose([*steps, EnsureTyped(keys, track_meta=False)])
 
 
@@ -68,6 +69,9 @@ class Volumes:
         cases: the cases; for fine-tuning each must have a label.
         job: decides the preprocessing and the cache.
         progress: called after each case that is made ready at the start.
+
+    Raises:
+        FedSwinError: for fine-tuning, if the datalist of a case and the job do not fit; see `Annotation.class_indices`.
     """
 
     def __init__(self, cases: Sequence[Case], job: Job, progress: Callable[[str], None] = lambda _: None) -> None:
@@ -121,20 +125,22 @@ def _air_level(data: DataSettings) -> float:
     return min(max((_AIR_HU - low) / (high - low), 0.0), 1.0)
 
 
-def _class_indices(job: Job) -> MapLabelValued:
-    settings = job.segmentation
-    pairs = [(value, index + 1) for index, values in enumerate(settings.label_values) for value in values]
-    pairs += [(value, 0) for value in settings.background]
-    return MapLabelValued("label", [value for value, _ in pairs], [index for _, index in pairs], dtype=torch.uint8)
+class _ClassIndices(Transform):
+    """Turns label values into class indices, by each case's own table: sites may number their labels differently."""
+
+    def __call__(self, entry: dict[str, Any]) -> dict[str, Any]:
+        indices = entry["class_indices"]
+        replace = MapLabelValue(list(indices.keys()), list(indices.values()), dtype=torch.uint8)
+        return {**entry, "label": replace(entry["label"])}
 
 
 def _entry(case: Case, job: Job) -> dict[str, Any]:
-    settings = f"{job.data!r} {job.segmentation!r}"
-    entry: dict[str, Any] = {"image": str(case.image), "stamp": _stamp(case.image), "settings": settings}
+    entry: dict[str, Any] = {"image": str(case.image), "stamp": _stamp(case.image), "settings": repr(job.data)}
     if job.task == "finetune":
         if case.label is None:
             raise ValueError(f"{case.image} has no label")
         entry |= {"label": str(case.label), "stamp_of_label": _stamp(case.label)}
+        entry["class_indices"] = case.annotation.class_indices(job.segmentation)
     return entry
 
 

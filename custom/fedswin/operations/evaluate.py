@@ -146,7 +146,7 @@ def _score_model(
 def _score_case(model: torch.nn.Module, case: Case, job: Job, device: torch.device) -> dict[str, Score]:
     item = Volumes([case], job)[0]
     predicted = predict_classes(model, item["image"], job, device)
-    return dice_by_class(predicted, item["label"], list(job.segmentation.classes))
+    return dice_by_class(predicted, item["label"], list(job.segmentation.classes), case.annotation.annotated)
 
 
 def _number(value: float | None) -> str:
