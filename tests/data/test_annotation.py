@@ -26,7 +26,7 @@ def test_without_a_word_the_job_s_values_and_all_its_classes_count() -> None:
     assert read() == Annotation()
     expected = {0: 0, 9: 0, 6: LIVER, 2: KIDNEYS, 3: KIDNEYS, 1: SPLEEN}
     assert read().class_indices(SETTINGS) == expected
-    assert read().classes(SETTINGS) == (LIVER, KIDNEYS, SPLEEN)
+    assert read().annotated_indices(SETTINGS) == (LIVER, KIDNEYS, SPLEEN)
 
 
 def test_the_site_s_values_come_before_the_job_s() -> None:
@@ -36,7 +36,7 @@ def test_the_site_s_values_come_before_the_job_s() -> None:
 
 
 def test_annotated_classes_are_in_the_job_s_order() -> None:
-    assert read(annotated=["spleen", "liver"]).classes(SETTINGS) == (LIVER, SPLEEN)
+    assert read(annotated=["spleen", "liver"]).annotated_indices(SETTINGS) == (LIVER, SPLEEN)
 
 
 @given(st.dictionaries(st.integers(1, 300), st.sampled_from(["liver", "kidneys", "spleen", "background", 0])))

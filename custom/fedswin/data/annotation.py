@@ -29,7 +29,7 @@ class Annotation:
     label_map: Mapping[int, str] | str = field(default_factory=dict, hash=False)
     source: Path = field(default=Path(), compare=False)
 
-    def classes(self, settings: SegmentationSettings) -> tuple[int, ...]:
+    def annotated_indices(self, settings: SegmentationSettings) -> tuple[int, ...]:
         """Return the indices, ascending and without 0, of the job's classes that are annotated."""
         names = enumerate(settings.classes, start=1)
         return tuple(index for index, name in names if self.annotated is None or name in self.annotated)
@@ -68,7 +68,7 @@ class Annotation:
                 raise VolumeError(self.source, problem, f"Its classes are {', '.join(known)}.")
 
     def _require_reachable(self, settings: SegmentationSettings, values: Mapping[int, int]) -> None:
-        for index in self.classes(settings):
+        for index in self.annotated_indices(settings):
             if index not in values.values():
                 name = list(settings.classes)[index - 1]
                 fix = "Give it one in 'label_map', or list in 'annotated' the classes that were annotated, without it."

@@ -125,7 +125,7 @@ def _require_labels(case: Case, path: Path, voxels: Voxels, labels: Segmentation
     require_label_values(path, voxels, indices)
     if labels and indices and case.annotation.annotated:
         shown = {indices[int(value)] for value in np.unique(voxels)} - {0}
-        for index in sorted(shown.difference(case.annotation.classes(labels))):
+        for index in sorted(shown.difference(case.annotation.annotated_indices(labels))):
             name = list(labels.classes)[index - 1]
             fix = "If all cases show it, add it to 'annotated'; if not, map its value to background in 'label_map'."
             raise VolumeError(path, f"holds '{name}', which the datalist does not list as annotated", fix)

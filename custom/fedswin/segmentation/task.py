@@ -51,7 +51,7 @@ class SegmentationTask:
         self._device = device
         self._transforms = training_transforms(job)
         training, self._validation_cases = (site.cases(split, labelled=True) for split in ("training", "validation"))
-        self._annotated = [case.annotation.classes(job.segmentation) for case in training]
+        self._annotated = [case.annotation.annotated_indices(job.segmentation) for case in training]
         self._training = Volumes(training, job, progress)
         self._validation = Volumes(self._validation_cases, job, progress)
         self.training_cases = len(self._training)
