@@ -127,6 +127,14 @@ def repeat_case(study: Path) -> None:
     edit_datalist(study, lambda content: content["validation"].append(content["training"][0]))
 
 
+def misspell_a_class(study: Path) -> None:
+    edit_datalist(study, lambda content: content.update(annotated=["lumb"]))
+
+
+def name_an_unknown_label_map(study: Path) -> None:
+    edit_datalist(study, lambda content: content.update(label_map="totalsegmentator_v3"))
+
+
 BAD_DATA = {
     "missing image": (lose_image, "a/images/case0.nii.gz does not exist"),
     "truncated": (truncate, "a/images/case0.nii.gz: cannot be read as NIfTI"),
@@ -138,6 +146,8 @@ BAD_DATA = {
     "NaN": (put_nan, "a/images/case0.nii.gz: 1 of 95040 voxels are NaN"),
     "empty training list": (empty_training, "there is no training case"),
     "case in two splits": (repeat_case, "is in both 'training' and 'validation'"),
+    "annotated": (misspell_a_class, "a/datalist.json: 'annotated' names 'lumb', which is not a class of the job"),
+    "named label map": (name_an_unknown_label_map, "does not know (did you mean 'totalsegmentator_v2'?)"),
 }
 
 
@@ -163,7 +173,16 @@ def test_data_check_finds_the_same(study: Path, fedswin: Command, damage: Callab
     assert words in shown + error
 
 
-@pytest.mark.parametrize("damage", [move_label, label_unknown_organ])
+@pytest.mark.parametrize("command", ["simulate", "train"])
+def test_voxels_of_a_class_that_is_not_annotated_stop_a_study(study: Path, fedswin: Command, command: str) -> None:
+    edit_datalist(study, lambda content: content.update(annotated=["other"]))
+    two = ["--set", "segmentation.classes={lump: 1, other: 2}"]
+    code, _, error = fedswin(command, FINETUNE, "--data", "the sites", "--out", "runs/out", *two)
+    assert (code, (study / "runs").exists()) == (1, False)
+    assert "a/labels/case0.nii.gz: holds 'lump', which the datalist does not list as annotated" in error
+
+
+@pytest.mark.parametrize("damage", [move_label, label_unknown_organ, misspell_a_class])
 def test_a_pretraining_job_does_not_mind_labels(study: Path, fedswin: Command, damage: Callable[[Path], None]) -> None:
     damage(study)
     assert fedswin("data", "check", "the sites", "--job", PRETRAIN)[0] == 0

@@ -51,8 +51,7 @@ def write_site(folder: Path, job: Job) -> Site:
 def test_the_job_runs_for_a_step(path: Path, tmp_path: Path) -> None:
     job = small(path)
     site = write_site(tmp_path / "site", job)
-    labels = job.segmentation.known_values if job.task == "finetune" else None
-    found = check_site(site, labels=labels, read_labels=labels is not None, channels=job.data.channels)
+    found = check_site(site, labels=job.segmentation, read_labels=job.task == "finetune", channels=job.data.channels)
     assert not found
     task = build_task(job, site, torch.device("cpu"))
     assert task.batch(0)[0].shape[1] == len(job.data.channels)

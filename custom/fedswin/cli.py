@@ -130,7 +130,7 @@ def check(
 
     settings = load_job(job) if job else None
     read_labels = settings is None or settings.task == "finetune"
-    labels = settings.segmentation.known_values if settings and read_labels else None
+    labels = settings.segmentation if settings else None
     channels = (settings.data if settings else DataSettings()).channels
     folders = [folder] if (folder / DATALIST).exists() else list(site_folders(folder).values())
     findings = []

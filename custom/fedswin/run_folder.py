@@ -6,7 +6,7 @@ import json
 import math
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from fedswin.config import Job
 from fedswin.output import refuse_output
-from fedswin.training.scores import mean_scores
+from fedswin.training.scores import Score, mean_scores
 from fedswin.weights.file import Weights, save_weights
 
 METRICS = "metrics.jsonl"
@@ -87,6 +87,10 @@ class RunFolder:
 def round_record(round_number: int, status: str, sites: Mapping[str, Record], **more: Any) -> Record:
     """Return the line about global model ``round_number``.
 
+    A global metric is the mean over the sites that report it, each weighted by its validation cases. Only ``dice``,
+    which picks ``best.pt``, is instead the mean of the global Dice of the classes: sites may have annotated different
+    classes, and their own ``dice`` would count an easy organ as often as there are sites that annotated nothing else.
+
     Args:
         round_number: r.
         status: ``initial``, ``ok`` or ``failed``.
@@ -99,10 +103,16 @@ def round_record(round_number: int, status: str, sites: Mapping[str, Record], **
     return {
         "round": round_number,
         "status": status,
-        "global": mean_scores(scores, weights),
+        "global": _global_scores(scores, weights),
         "sites": dict(sites),
         **{key: more.get(key, []) for key in ("refused", "late", "missing")},
     }
+
+
+def _global_scores(scores: Sequence[Mapping[str, Score]], weights: Sequence[float]) -> dict[str, float]:
+    means = mean_scores(scores, weights)
+    by_class = [{"dice": value} for name, value in means.items() if name.startswith("dice_")]
+    return means | mean_scores(by_class)
 
 
 def read_records(run: Path) -> list[Record]:

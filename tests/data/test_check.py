@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fedswin.config import SegmentationSettings
 from fedswin.data.check import Finding, check_site, require_sound
 from fedswin.data.datalist import Case, Site, read_site, write_datalist
 from fedswin.data.shard import shard
@@ -20,6 +21,7 @@ from fedswin.errors import FedSwinError
 Voxels = NDArray[Any]
 HU = np.random.default_rng(0).choice([-1000, -100, 40, 60, 300], (8, 8, 8)).astype(np.int16)
 LABEL = (HU > 200).astype(np.uint8)
+TUMOUR = SegmentationSettings(classes={"tumour": 1})
 
 
 def save(folder: Path, name: str, voxels: Voxels, *, spacing: float = 1.0) -> Path:
@@ -57,11 +59,12 @@ def faulty(tmp_path: Path) -> Site:
 
 
 def test_a_sound_site_has_no_findings(sound: Site) -> None:
-    assert check_site(sound, labels={"tumour": 1}, read_labels=True) == []
+    assert check_site(sound, labels=TUMOUR, read_labels=True) == []
 
 
 def test_every_fault_is_found_with_its_place_and_fix(faulty: Site) -> None:
-    findings = check_site(faulty, labels={"tumour": 1, "edema": [2, 3]}, read_labels=True)
+    labels = SegmentationSettings(classes={"tumour": 1, "edema": [2, 3]})
+    findings = check_site(faulty, labels=labels, read_labels=True)
     assert [(finding.severity, finding.where) for finding in findings] == [
         ("error", "south/images/cut.nii.gz"),
         ("error", "south/labels/two_faults.nii.gz"),
@@ -74,15 +77,18 @@ def test_every_fault_is_found_with_its_place_and_fix(faulty: Site) -> None:
         assert finding.fix
 
 
-@pytest.mark.parametrize("labels", [{1, 9}, [9, 1], {"tumour": 1, "other": 9}, None])
-def test_the_labels_may_be_values_or_classes_or_any(faulty: Site, labels: Any) -> None:
+@pytest.mark.parametrize(
+    "labels", [{"classes": {"tumour": 1, "other": 9}}, {"classes": {"tumour": [1, 9]}}, {"background": [1, 9]}, None]
+)
+def test_a_label_value_may_be_a_class_s_or_background_or_any(faulty: Site, labels: Any) -> None:
+    labels = SegmentationSettings(**labels) if labels else None
     findings = check_site(faulty, labels=labels, read_labels=True)
     assert not [finding for finding in findings if "unknown label" in finding.problem]
 
 
 def test_workers_change_nothing(faulty: Site) -> None:
-    alone = check_site(faulty, labels={1}, read_labels=True)
-    assert check_site(faulty, labels={1}, read_labels=True, workers=4) == alone
+    alone = check_site(faulty, labels=TUMOUR, read_labels=True)
+    assert check_site(faulty, labels=TUMOUR, read_labels=True, workers=4) == alone
 
 
 def test_progress_counts_the_cases(sound: Site) -> None:
@@ -107,7 +113,7 @@ def test_pretraining_never_touches_a_label(sound: Site, monkeypatch: pytest.Monk
 
     for owner, name in ((Path, "stat"), (Path, "open"), (builtins, "open"), (gzip, "open"), (nib, "load")):
         spy(owner, name)
-    assert check_site(sound, labels={1}, read_labels=False) == []
+    assert check_site(sound, labels=TUMOUR, read_labels=False) == []
     assert any("images" in path for path in touched)
     assert not [path for path in touched if "labels" in path]
 
@@ -127,7 +133,7 @@ def test_a_file_outside_the_site_is_named_in_full(sound: Site, tmp_path: Path) -
 
 
 def test_require_sound_lists_every_error_and_returns_the_warnings(faulty: Site) -> None:
-    findings = check_site(faulty, labels={1}, read_labels=True)
+    findings = check_site(faulty, labels=TUMOUR, read_labels=True)
     with pytest.raises(FedSwinError) as refusal:
         require_sound(findings)
     lines = str(refusal.value).splitlines()
@@ -142,6 +148,40 @@ def test_require_sound_lists_every_error_and_returns_the_warnings(faulty: Site) 
 def test_a_finding_reads_as_a_sentence() -> None:
     finding = Finding("error", "a/b.nii", "is 2-D", "Take it out.")
     assert str(finding) == "a/b.nii: is 2-D. Take it out."
+
+
+def annotated(site: Site, *names: str, **label_map: str) -> Site:
+    """Return the site with a datalist that says so; ``label_map`` as ``v9="tumour"``."""
+    own = {value[1:]: name for value, name in label_map.items()}
+    write_datalist(site.folder, site.splits, **({"annotated": names} if names else {}), label_map=own)
+    return read_site(site.folder)
+
+
+def test_the_site_s_own_label_values_are_known(faulty: Site) -> None:
+    findings = check_site(annotated(faulty, v9="tumour"), labels=TUMOUR, read_labels=True)
+    assert not [finding for finding in findings if "unknown label" in finding.problem]
+
+
+def test_voxels_of_a_class_that_is_not_annotated_are_an_error(sound: Site) -> None:
+    labels = SegmentationSettings(classes={"edema": 5, "tumour": 1})
+    assert check_site(annotated(sound, "tumour"), labels=labels, read_labels=True) == []
+    findings = check_site(annotated(sound, "edema"), labels=labels, read_labels=True)
+    assert [(finding.severity, finding.where) for finding in findings] == [
+        ("error", f"north wing/labels/case {number}.nii.gz") for number in range(4)
+    ]
+    assert findings[0].problem == "holds 'tumour', which the datalist does not list as annotated"
+
+
+def test_a_datalist_that_does_not_fit_the_job_is_one_error_beside_the_files_own(faulty: Site) -> None:
+    findings = check_site(annotated(faulty, "tumor"), labels=TUMOUR, read_labels=True)
+    assert [finding.where for finding in findings if finding.severity == "error"] == [
+        "south/datalist.json",
+        "south/images/cut.nii.gz",
+        "south/labels/two_faults.nii.gz",
+    ]
+    assert "'annotated' names 'tumor', which is not a class of the job (did you mean 'tumour'?)" in findings[0].problem
+    without_labels = check_site(annotated(faulty, "tumor"), labels=TUMOUR, read_labels=False)
+    assert [finding.where for finding in without_labels] == ["south/images/cut.nii.gz", "south/images/shifted.nii.gz"]
 
 
 def test_real_ct_is_sound(real_ct: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fedswin.data.annotation import Annotation
 from fedswin.data.datalist import Case, read_datalist, read_site, site_folders, write_datalist
 from fedswin.errors import FedSwinError
 
@@ -33,8 +34,8 @@ def test_what_is_written_is_read_again(folder: Path) -> None:
         "validation": [],
         "test": [Case(folder / "images/b.nii.gz", None, "Ünal")],
     }
-    write_datalist(folder, splits, annotated=["liver"])
-    assert read_datalist(folder / "datalist.json") == (splits, {"annotated": ["liver"]})
+    write_datalist(folder, splits, description="ours")
+    assert read_datalist(folder / "datalist.json") == (splits, {"description": "ours"})
     site = read_site(folder)
     assert site.name == "St. Mary's hospital"
     assert site.cases("training", labelled=True) == splits["training"]
@@ -64,6 +65,17 @@ def test_the_decathlon_s_own_list_of_test_files_and_the_default_patient(folder: 
     assert (case.image.name, case.label, case.patient) == ("b.nii.gz", None, "./images/b.nii.gz")
 
 
+def test_every_case_says_how_its_label_map_is_to_be_read(folder: Path) -> None:
+    said: dict[str, Any] = {"annotated": ["liver"], "label_map": {"5": "liver", "6": 0}}
+    splits = {split: [Case(folder / f"images/{name}.nii.gz")] for split, name in (("training", "a"), ("test", "b"))}
+    write_datalist(folder, splits, **said)
+    found, top_level = read_datalist(folder / "datalist.json")
+    assert top_level == said
+    expected = Annotation(("liver",), {5: "liver", 6: "background"})
+    assert [case.annotation for cases in found.values() for case in cases] == [expected, expected]
+    assert {case.annotation.source for cases in found.values() for case in cases} == {folder / "datalist.json"}
+
+
 A, B = "images/a.nii.gz", "images/b.nii.gz"
 
 
@@ -71,6 +83,10 @@ A, B = "images/a.nii.gz", "images/b.nii.gz"
     ("content", "complaint"),
     [
         ("{", "not valid JSON"),
+        ('{"training": [], "training": []}', "the key 'training' is there twice"),
+        ('{"label_map": {"7": "liver", "7": "spleen"}}', "the key '7' is there twice"),
+        ({"annotated": "liver"}, "'annotated' is 'liver'. It must be a list"),
+        ({"label_map": {"7": 1}}, "'label_map' maps 7 to 1"),
         ([], "expected an object with the keys training, validation, test"),
         ({"training": {}}, "'training' must be a list"),
         ({"training": None}, "'training' must be a list"),

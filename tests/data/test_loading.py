@@ -11,8 +11,10 @@ import torch
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from fedswin.config import DataSettings, parse_job
+from fedswin.data.annotation import Annotation
 from fedswin.data.datalist import Case
 from fedswin.data.loading import Volumes, case_order, random_crop
+from fedswin.errors import FedSwinError
 from fedswin.pretraining.rotation import rotate
 from fedswin.seeds import generator
 
@@ -85,6 +87,29 @@ def test_labels_become_class_indices_on_the_images_grid(tmp_path):
     item = Volumes([Case(tmp_path / "i.nii.gz", tmp_path / "l.nii.gz")], job)[0]
     assert item["label"].dtype == torch.uint8
     assert torch.equal(item["label"][0], torch.from_numpy(np.isin(labels, [2, 3]).astype(np.uint8)))
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+def test_each_site_s_own_label_values_become_the_same_classes(tmp_path, monkeypatch, cache):
+    monkeypatch.setenv("FEDSWIN_CACHE", str(tmp_path / "cache"))
+    job = parse_job(finetune_job(classes={"liver": 1, "spleen": 2}).as_dict() | {"data": {"cache": cache}}, "test")
+    nib.save(nib.Nifti1Image(np.full((96, 96, 96), 40, np.float32), np.eye(4)), tmp_path / "i.nii.gz")
+    labels = np.zeros((96, 96, 96), np.int16)
+    labels[:10], labels[20:35], labels[40:60], labels[70:] = 1, 2, 512, 6
+    nib.save(nib.Nifti1Image(labels, np.eye(4)), tmp_path / "l.nii.gz")
+    maps = [{512: "background", 6: "liver"}, {1: "spleen", 2: "liver", 512: "background", 6: "background"}]
+    cases = [Case(tmp_path / "i.nii.gz", tmp_path / "l.nii.gz", "p", Annotation(None, own)) for own in maps]
+    expected = [{0: 0, 1: 1, 2: 2, 512: 0, 6: 1}, {0: 0, 1: 2, 2: 1, 512: 0, 6: 0}]
+    volumes = Volumes(cases, job)
+    for number, table in enumerate(expected):
+        assert np.array_equal(volumes[number]["label"][0], np.vectorize(table.__getitem__)(labels))
+
+
+def test_a_datalist_that_does_not_fit_the_job_is_refused_where_the_cases_are_read(ras_image, tmp_path):
+    image = stored_as(ras_image, "RAS", tmp_path / "i.nii.gz").image
+    case = Case(image, image, "p", Annotation(("livr",), source=tmp_path / "datalist.json"))
+    with pytest.raises(FedSwinError, match="datalist.json: 'annotated' names 'livr'"):
+        Volumes([case], finetune_job(classes={"liver": 1}))
 
 
 def test_pretraining_never_opens_a_label(ras_image, tmp_path):

@@ -159,7 +159,7 @@ def decathlon(folder: Path, **content: Any) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
     path = folder / "dataset.json"
-    path.write_text(json.dumps({**content, "labels": {"1": "spleen"}, "numTraining": 41, "label_map": {"7": 1}}))
+    path.write_text(json.dumps({**content, "labels": {"1": "spleen"}, "numTraining": 41, "label_map": {"7": "spleen"}}))
     return path
 
 
@@ -171,7 +171,7 @@ def test_a_datalist_is_a_collection_of_one_source(tmp_path: Path) -> None:
     assert result.messages == ["dataset.json: its own splits are pooled and drawn anew"]
     _, top_level = read_datalist(tmp_path / "out/Task09_Spleen/datalist.json")
     assert top_level.pop("description") == "dataset.json, by source, seed 0"
-    assert top_level == {"labels": {"1": "spleen"}, "label_map": {"7": 1}}
+    assert top_level == {"labels": {"1": "spleen"}, "label_map": {"7": "spleen"}}
     assert (tmp_path / "out/Task09_Spleen/images/spleen_9.nii.gz").is_symlink()
 
 

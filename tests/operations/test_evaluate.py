@@ -13,6 +13,7 @@ from nibabel.affines import voxel_sizes
 from rich.console import Console
 
 import stand_in
+from fedswin.data.annotation import Annotation
 from fedswin.data.datalist import Case, write_datalist
 from fedswin.data.label_map import read_class_indices
 from fedswin.errors import FedSwinError
@@ -109,7 +110,10 @@ def test_evaluate_scores_what_predict_writes(tmp_path, stand_in_network):
     [result] = evaluate([model], tmp_path / "sites")
     predict_images([case.image], [model], tmp_path / "out", console=Console(file=io.StringIO()))
     image = nib.load(case.image)
-    maps = [read_class_indices(path, image, job) for path in (tmp_path / "out" / case.image.name, case.label)]
+    maps = [
+        read_class_indices(path, image, Annotation().class_indices(job.segmentation))
+        for path in (tmp_path / "out" / case.image.name, case.label)
+    ]
     spacing = voxel_sizes(image.affine)
     assert result.scores == score(*maps, {"liver": 1, "spleen": 2}, spacing, {"liver": 1.0, "spleen": 2.5})
     assert result.scores["dice"] < 1

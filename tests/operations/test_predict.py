@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 import stand_in
+from fedswin.data.annotation import Annotation
 from fedswin.data.label_map import read_class_indices, write_label_map
 from fedswin.data.volume import VolumeError
 from fedswin.errors import FedSwinError
@@ -75,11 +76,15 @@ def test_what_is_written_is_read_back_as_the_same_classes(tmp_path):
         image = nib.Nifti2Image(np.zeros(indices.shape, np.int16), AFFINE)
         write_label_map(tmp_path / "l.nii.gz", indices, values, image)
         assert isinstance(nib.load(tmp_path / "l.nii.gz"), nib.Nifti2Image)
-        found = read_class_indices(tmp_path / "l.nii.gz", image, stand_in.job(values))
+        found = read_class_indices(
+            tmp_path / "l.nii.gz", image, Annotation().class_indices(stand_in.job(values).segmentation)
+        )
         assert found.dtype == np.uint8
         assert np.array_equal(found, indices)
     with pytest.raises(VolumeError, match="l.nii.gz: unknown label values: 300"):
-        read_class_indices(tmp_path / "l.nii.gz", image, stand_in.job({"b": 1}))
+        read_class_indices(
+            tmp_path / "l.nii.gz", image, Annotation().class_indices(stand_in.job({"b": 1}).segmentation)
+        )
 
 
 def test_predictions_replace_predictions_when_asked(tmp_path, model):

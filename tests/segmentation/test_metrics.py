@@ -59,6 +59,15 @@ def test_dice_is_equation_7_and_a_class_that_is_absent_is_left_out():
     assert found["dice"] == pytest.approx(0.5)
 
 
+def test_a_class_that_is_not_annotated_is_left_out_and_no_part_of_the_mean():
+    reference, predicted = torch.zeros(1, 4, 4, 4), torch.zeros(1, 4, 4, 4)
+    reference[0, :2] = 2
+    predicted[0, :1] = 2
+    predicted[0, 1:] = 1  # where it is the unannotated class, that is missed; elsewhere it is no fault
+    found = dice_by_class(predicted, reference, ["unknown", "organ"], ["organ"])
+    assert found == {"dice": pytest.approx(2 / 3), "dice_organ": pytest.approx(2 / 3)}
+
+
 def test_nothing_to_find_has_no_score():
     empty = torch.zeros(1, 4, 4, 4)
     assert dice_by_class(empty, empty, ["organ"]) == {"dice": None, "dice_organ": None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,9 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
+from fedswin.config import SegmentationSettings
 from fedswin.data.datalist import DATALIST, SPLITS, Case, Site
 from fedswin.data.volume import (
     VolumeError,
+    Voxels,
     hu_problem,
     read_volume,
     read_voxels,
@@ -22,9 +26,6 @@ from fedswin.data.volume import (
 from fedswin.errors import FedSwinError
 
 _HU_FIX = "Convert it again from DICOM with 'fedswin data convert', which applies the rescale to HU."
-
-Labels = Mapping[str, int | Sequence[int]] | Collection[int]
-"""The label values of a job: its classes, or the values themselves. The background, 0, is always one."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Finding:
 def check_site(
     site: Site,
     *,
-    labels: Labels | None,
+    labels: SegmentationSettings | None,
     read_labels: bool,
     channels: Sequence[str] = ("CT",),
     progress: Callable[[int, int], None] | None = None,
@@ -55,7 +56,7 @@ def check_site(
 
     Args:
         site: as ``read_site`` returns it.
-        labels: the allowed label values, or ``None`` to allow every whole number.
+        labels: the classes that the site's label values must stand for, or ``None`` to allow every whole number.
         read_labels: whether to check label maps. Pre-training has no business with them: with ``False``
             no label file is touched.
         channels: the modality of each channel that an image must have.
@@ -63,9 +64,10 @@ def check_site(
         workers: how many cases are read at the same time; each takes the memory of one image and label.
     """
     cases = [case for split in SPLITS for case in site.cases(split)]
-    allowed = None if labels is None else _values(labels)
-    inspect = partial(_inspect, site, allowed=allowed, read_labels=read_labels, channels=channels)
-    findings = _empty(site)
+    unfit = _unfit(site, cases, labels) if labels and read_labels else []
+    known = None if unfit else labels
+    inspect = partial(_inspect, site, labels=known, read_labels=read_labels, channels=channels)
+    findings = [*_empty(site), *unfit]
     with ThreadPoolExecutor(max(1, workers)) as pool:
         for done, found in enumerate(pool.map(inspect, cases), start=1):
             findings += found
@@ -87,13 +89,6 @@ def require_sound(findings: Sequence[Finding], *, strict: bool = False) -> list[
     return list(findings)
 
 
-def _values(labels: Labels) -> set[int]:
-    values: set[int] = {0}
-    for value in labels.values() if isinstance(labels, Mapping) else labels:
-        values.update([value] if isinstance(value, int) else value)
-    return values
-
-
 def _empty(site: Site) -> list[Finding]:
     if site.cases("training"):
         return []
@@ -101,8 +96,16 @@ def _empty(site: Site) -> list[Finding]:
     return [Finding("error", f"{site.name}/{DATALIST}", "there is no training case", fix)]
 
 
+def _unfit(site: Site, cases: Sequence[Case], labels: SegmentationSettings) -> list[Finding]:
+    findings: list[Finding] = []
+    for annotation in {case.annotation: None for case in cases}:
+        with _collected(site, findings):
+            annotation.class_indices(labels)
+    return findings
+
+
 def _inspect(
-    site: Site, case: Case, *, allowed: set[int] | None, read_labels: bool, channels: Sequence[str]
+    site: Site, case: Case, *, labels: SegmentationSettings | None, read_labels: bool, channels: Sequence[str]
 ) -> list[Finding]:
     findings: list[Finding] = []
     image = label = None
@@ -116,11 +119,22 @@ def _inspect(
         return findings
     with _collected(site, findings):
         label = read_volume(case.label)
-        require_label_values(case.label, read_voxels(case.label), allowed)
+        _require_labels(case, case.label, read_voxels(case.label), labels)
     with _collected(site, findings):
         if image is not None and label is not None:
             require_same_grid(case.label, image, label)
     return findings
+
+
+def _require_labels(case: Case, path: Path, voxels: Voxels, labels: SegmentationSettings | None) -> None:
+    indices = case.annotation.class_indices(labels) if labels else None
+    require_label_values(path, voxels, indices)
+    if labels and indices and case.annotation.annotated:
+        shown = {indices[int(value)] for value in np.unique(voxels)} - {0}
+        for index in sorted(shown.difference(case.annotation.annotated_indices(labels))):
+            name = list(labels.classes)[index - 1]
+            fix = "If all cases show it, add it to 'annotated'; if not, map its value to background in 'label_map'."
+            raise VolumeError(path, f"holds '{name}', which the datalist does not list as annotated", fix)
 
 
 @contextmanager

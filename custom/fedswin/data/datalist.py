@@ -1,4 +1,23 @@
-"""A site folder: ``datalist.json`` in the Medical Segmentation Decathlon form, and the images beside it."""
+"""A site folder: ``datalist.json`` in the Medical Segmentation Decathlon form, and the images beside it.
+
+    {
+      "annotated": ["liver", "spleen"],
+      "label_map": {"1": "liver", "2": "spleen", "3": "background"},
+      "training": [{"image": "images/a.nii.gz", "label": "labels/a.nii.gz", "patient": "p1"}],
+      "validation": [],
+      "test": []
+    }
+
+``annotated`` and ``label_map`` are what the site knows of its own label maps, and optional; names are a job's names of
+its classes, and one that the job does not have is refused when the job is known.
+
+- ``annotated`` lists the classes that the site has annotated in every labelled case; without it, all classes of a job
+  are. Background says nothing about a class that is not listed, in training as in scoring. A voxel of such a class is
+  an error.
+- ``label_map`` says what label values stand for, in the form of the Decathlon's ``labels``: each for the name of a
+  class, or for ``"background"`` or 0. A value that is not in it means what it means in the job; one that neither knows
+  is an error. Instead of the object there may be the name of one of `fedswin.data.label_maps.LABEL_MAPS`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fedswin.data.annotation import Annotation, read_annotation
 from fedswin.errors import FedSwinError
 
 DATALIST = "datalist.json"
@@ -22,11 +42,13 @@ class Case:
         image: absolute path of the image.
         label: absolute path of the label map, or ``None`` for a case without one.
         patient: the patient's pseudonym; cases of one patient never cross splits.
+        annotation: how the label map is to be read, the same for all cases of a datalist.
     """
 
     image: Path
     label: Path | None = None
     patient: str = ""
+    annotation: Annotation = field(default_factory=Annotation)
 
 
 @dataclass(frozen=True)
@@ -80,7 +102,8 @@ def read_datalist(path: Path) -> tuple[dict[str, list[Case]], dict[str, Any]]:
             exist, or one case or patient is in two splits.
     """
     content = _read_object(path)
-    splits = {split: _read_split(path, split, content.get(split, [])) for split in SPLITS}
+    annotation = read_annotation(path, content)
+    splits = {split: _read_split(path, split, content.get(split, []), annotation) for split in SPLITS}
     _refuse_overlap(path, splits)
     return splits, {key: value for key, value in content.items() if key not in SPLITS}
 
@@ -91,7 +114,7 @@ def write_datalist(folder: Path, splits: Mapping[str, Sequence[Case]], **top_lev
     Args:
         folder: the site folder; it must exist.
         splits: the cases of each split.
-        top_level: further top-level keys, such as ``description``.
+        top_level: further top-level keys, such as ``description``, and the cases' ``annotated`` and ``label_map``.
     """
     content: dict[str, Any] = {**top_level}
     for split in SPLITS:
@@ -114,7 +137,7 @@ def _relative(folder: Path, path: Path) -> str:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique)
     except FileNotFoundError:
         raise FedSwinError(f"{path} does not exist. Write it with 'fedswin data shard'.") from None
     except OSError as error:
@@ -126,13 +149,22 @@ def _read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read_split(path: Path, split: str, entries: Any) -> list[Case]:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of ``pairs``; JSON itself would let the last of two equal keys win."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key '{next(key for key in keys if keys.count(key) > 1)}' is there twice")
+    return content
+
+
+def _read_split(path: Path, split: str, entries: Any, annotation: Annotation) -> list[Case]:
     if not isinstance(entries, list):
         raise FedSwinError(f"{path}: '{split}' must be a list of cases.")
-    return [_read_case(path, split, number, entry) for number, entry in enumerate(entries)]
+    return [_read_case(path, split, number, entry, annotation) for number, entry in enumerate(entries)]
 
 
-def _read_case(path: Path, split: str, number: int, entry: Any) -> Case:
+def _read_case(path: Path, split: str, number: int, entry: Any, annotation: Annotation) -> Case:
     where = f"{path}: {split}[{number}]"
     if isinstance(entry, str):  # the Decathlon's own test list is a list of file names
         entry = {"image": entry}
@@ -142,7 +174,7 @@ def _read_case(path: Path, split: str, number: int, entry: Any) -> Case:
     if not isinstance(entry.get("label", ""), str | None):
         raise FedSwinError(f"{where}: 'label' is {entry['label']!r}, not one path. Merge the label maps into one file.")
     label = _existing(where, path.parent / entry["label"]) if entry.get("label") else None
-    return Case(image, label, str(entry.get("patient") or entry["image"]))
+    return Case(image, label, str(entry.get("patient") or entry["image"]), annotation)
 
 
 def _existing(where: str, path: Path) -> Path:

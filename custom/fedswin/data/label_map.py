@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fedswin.config import Job
-from fedswin.data.loading import class_indices
+from fedswin.data.loading import to_class_indices
 from fedswin.data.volume import read_volume, read_voxels, require_label_values, require_same_grid
 
 _GEOMETRY = (
@@ -20,16 +19,21 @@ _GEOMETRY = (
 )
 
 
-def read_class_indices(path: Path, image: nib.Nifti1Image, job: Job) -> NDArray[np.uint8]:
-    """Read the label map of ``image`` as class indices of ``job``, on its own grid.
+def read_class_indices(path: Path, image: nib.Nifti1Image, indices: Mapping[int, int]) -> NDArray[np.uint8]:
+    """Read the label map of ``image`` as class indices, on its own grid.
+
+    Args:
+        path: the label map.
+        image: the image.
+        indices: ``{label value: class index}``.
 
     Raises:
-        VolumeError: if it cannot be read, lies off its image, or holds a value that the job does not know.
+        VolumeError: if it cannot be read, lies off its image, or holds a value that ``indices`` does not know.
     """
     require_same_grid(path, image, read_volume(path))
     voxels = read_voxels(path)
-    require_label_values(path, voxels, job.segmentation.known_values)
-    return class_indices(job)({"label": torch.from_numpy(voxels.astype(np.int32))})["label"].numpy()
+    require_label_values(path, voxels, indices)
+    return to_class_indices(torch.from_numpy(voxels.astype(np.int32)), indices).numpy()
 
 
 def write_label_map(path: Path, indices: NDArray[np.uint8], classes: Mapping[str, int], image: nib.Nifti1Image) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,13 @@ from monai.transforms import (
     EnsureTyped,
     FgBgToIndicesd,
     LoadImaged,
-    MapLabelValued,
+    MapLabelValue,
     NormalizeIntensityd,
     Orientationd,
     ScaleIntensityRanged,
     Spacingd,
     SpatialPadd,
+    Transform,
 )
 from torch import Tensor
 
@@ -39,14 +40,14 @@ _REDRAWS = 20
 def preprocessing(job: Job) -> Compose:
     """Return the deterministic part of loading: RAS, spacing, intensities, foreground crop, padding.
 
-    It maps ``{"image": path}`` (and ``"label": path`` for fine-tuning) to an `Item`. A pre-training job
-    has no label key anywhere, so it cannot open one.
+    It maps ``{"image": path}`` (for fine-tuning also ``"label": path`` and ``"class_indices": {label value: class
+    index}``) to an `Item`. A pre-training job has no label key anywhere, so it cannot open one.
     """
     finetuning = job.task == "finetune"
     keys = ["image", "label"] if finetuning else ["image"]
     steps = _grid_and_intensities(job.data, keys)
     if finetuning:
-        steps += [class_indices(job), FgBgToIndicesd("label", image_key="image" if job.data.is_ct else None)]
+        steps += [_ClassIndices(), FgBgToIndicesd("label", image_key="image" if job.data.is_ct else None)]
     return Compose([*steps, EnsureTyped(keys, track_meta=False)])
 
 
@@ -59,12 +60,9 @@ def image_preprocessing(data: DataSettings) -> Compose:
     return Compose(_grid_and_intensities(data, ["image"]))
 
 
-def class_indices(job: Job) -> MapLabelValued:
-    """Return the step that maps the ``label`` of a case from the job's label values to class indices, uint8."""
-    settings = job.segmentation
-    pairs = [(value, index + 1) for index, values in enumerate(settings.label_values) for value in values]
-    pairs += [(value, 0) for value in settings.background]
-    return MapLabelValued("label", [value for value, _ in pairs], [index for _, index in pairs], dtype=torch.uint8)
+def to_class_indices(label: Tensor, indices: Mapping[int, int]) -> Tensor:
+    """Replace label values by class indices, uint8, as ``indices`` says: ``{label value: class index}``."""
+    return MapLabelValue(list(indices.keys()), list(indices.values()), dtype=torch.uint8)(label)
 
 
 class Volumes:
@@ -74,6 +72,9 @@ class Volumes:
         cases: the cases; for fine-tuning each must have a label.
         job: decides the preprocessing and the cache.
         progress: called after each case that is made ready at the start.
+
+    Raises:
+        FedSwinError: for fine-tuning, if the datalist of a case and the job do not fit; see `Annotation.class_indices`.
     """
 
     def __init__(self, cases: Sequence[Case], job: Job, progress: Callable[[str], None] = lambda _: None) -> None:
@@ -153,13 +154,20 @@ def _grid_and_intensities(data: DataSettings, keys: list[str]) -> list[Callable[
     return [*steps, *intensities(keys, data), SpatialPadd(keys, data.roi)]
 
 
+class _ClassIndices(Transform):
+    """Turns label values into class indices, by each case's own table: sites may number their labels differently."""
+
+    def __call__(self, entry: dict[str, Any]) -> dict[str, Any]:
+        return {**entry, "label": to_class_indices(entry["label"], entry["class_indices"])}
+
+
 def _entry(case: Case, job: Job) -> dict[str, Any]:
-    settings = f"{job.data!r} {job.segmentation!r}"
-    entry: dict[str, Any] = {"image": str(case.image), "stamp": _stamp(case.image), "settings": settings}
+    entry: dict[str, Any] = {"image": str(case.image), "stamp": _stamp(case.image), "settings": repr(job.data)}
     if job.task == "finetune":
         if case.label is None:
             raise ValueError(f"{case.image} has no label")
         entry |= {"label": str(case.label), "stamp_of_label": _stamp(case.label)}
+        entry["class_indices"] = case.annotation.class_indices(job.segmentation)
     return entry
 
 

@@ -18,6 +18,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from fedswin.data.annotation import Annotation
 from fedswin.data.datalist import read_site, site_folders
 from fedswin.data.label_map import read_class_indices
 from fedswin.data.volume import read_volume, read_voxels
@@ -82,7 +83,12 @@ def evaluate(
     """
     ensembles = {name: load_ensemble([path]) for name, path in zip(model_names(models), models, strict=True)}
     sites = [read_site(folder) for folder in site_folders(sites_dir).values()]
-    cases = [_Case(site.name, case.image, case.label) for site in sites for case in site.cases(split) if case.label]
+    cases = [
+        _Case(site.name, case.image, case.label, case.annotation)
+        for site in sites
+        for case in site.cases(split)
+        if case.label
+    ]
     if not cases:
         raise FedSwinError(f"{sites_dir}: no case of the split '{split}' has a label, so there is nothing to score.")
     for case in cases:
@@ -144,6 +150,7 @@ class _Case(NamedTuple):
     site: str
     image: Path
     label: Path
+    annotation: Annotation
 
 
 def _check_case(case: _Case, ensembles: Mapping[str, Ensemble]) -> None:
@@ -168,12 +175,15 @@ def _score_model(
 def _score_case(ensemble: Ensemble, case: _Case) -> dict[str, Score]:
     settings = ensemble.job.segmentation
     spacing = voxel_sizes(_image(case, ensemble).affine)
+    annotated = case.annotation.annotated_indices(settings)
+    classes = {name: index for name, index in settings.class_indices.items() if index in annotated}
     predicted = predict(ensemble, case.image)
-    return score(predicted, _reference(case, ensemble), settings.class_indices, spacing, settings.tolerances)
+    return score(predicted, _reference(case, ensemble), classes, spacing, settings.tolerances)
 
 
 def _reference(case: _Case, ensemble: Ensemble) -> NDArray[np.uint8]:
-    return read_class_indices(case.label, _image(case, ensemble), ensemble.job)
+    indices = case.annotation.class_indices(ensemble.job.segmentation)
+    return read_class_indices(case.label, _image(case, ensemble), indices)
 
 
 def _image(case: _Case, ensemble: Ensemble) -> nib.Nifti1Image:

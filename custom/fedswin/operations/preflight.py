@@ -66,8 +66,7 @@ def check_for_job(job: Job, site: Site, *, strict: bool) -> list[str]:
         FedSwinError: if a file cannot be used; with ``strict``, if there is a warning.
     """
     finetuning = job.task == "finetune"
-    labels = job.segmentation.known_values if finetuning else None
-    findings = check_site(site, labels=labels, read_labels=finetuning, channels=job.data.channels)
+    findings = check_site(site, labels=job.segmentation, read_labels=finetuning, channels=job.data.channels)
     return [str(finding) for finding in require_sound(findings, strict=strict)]
 
 

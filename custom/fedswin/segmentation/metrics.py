@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -22,13 +22,16 @@ _Mask = NDArray[np.bool_]
 _Box = tuple[slice, ...]
 
 
-def dice_by_class(predicted: Tensor, reference: Tensor, classes: Sequence[str]) -> dict[str, Score]:
-    """Dice (paper, equation 7) of each class between two label maps, and ``dice``, their mean.
+def dice_by_class(
+    predicted: Tensor, reference: Tensor, classes: Sequence[str], annotated: Collection[str] | None = None
+) -> dict[str, Score]:
+    """Dice (paper, equation 7) of each annotated class between two label maps, and ``dice``, their mean.
 
     Args:
         predicted: class indices, (1, X, Y, Z).
         reference: class indices, (1, X, Y, Z).
         classes: the names of classes 1, 2, …
+        annotated: the classes that the reference can show; the others are left out. All by default.
 
     Returns:
         ``dice`` and ``dice_<class>``; ``None`` for a class that the reference does not hold, as in
@@ -36,9 +39,8 @@ def dice_by_class(predicted: Tensor, reference: Tensor, classes: Sequence[str]) 
     """
     helper = DiceHelper(include_background=False, num_classes=1 + len(classes), reduction="none", get_not_nans=False)
     values = helper(predicted[None], reference[None])[0].tolist()
-    return _with_mean(
-        "dice", {name: None if value != value else value for name, value in zip(classes, values, strict=True)}
-    )
+    by_class = {name: None if value != value else value for name, value in zip(classes, values, strict=True)}
+    return _with_mean("dice", {name: by_class[name] for name in classes if annotated is None or name in annotated})
 
 
 def score(

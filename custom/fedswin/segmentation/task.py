@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from monai.losses import DiceCELoss
 from torch import Tensor
 
 from fedswin.config import Job
@@ -15,16 +14,24 @@ from fedswin.data.loading import Item, Volumes, case_order
 from fedswin.seeds import generator, integer
 from fedswin.segmentation.augmentation import training_transforms
 from fedswin.segmentation.inference import predict_classes
+from fedswin.segmentation.losses import segmentation_loss
 from fedswin.segmentation.metrics import dice_by_class
 from fedswin.segmentation.model import build_segmenter
 from fedswin.training.scores import mean_scores
 
 
 class Crops(NamedTuple):
-    """Labelled sub-volumes: ``image`` (B, 1, X, Y, Z) and ``label`` (B, 1, X, Y, Z) of class indices."""
+    """Labelled sub-volumes.
+
+    Attributes:
+        image: (B, 1, X, Y, Z).
+        label: class indices, (B, 1, X, Y, Z).
+        annotated: for each of the B, the indices of the classes that its label can show.
+    """
 
     image: Tensor
     label: Tensor
+    annotated: list[tuple[int, ...]]
 
 
 class SegmentationTask:
@@ -42,12 +49,11 @@ class SegmentationTask:
         self._job = job
         self._site = site.name
         self._device = device
-        # Squared denominators and an unsmoothed numerator, as in the paper's reference code: a class that a crop does
-        # not show then adds no gradient, which matters where most crops hold few of the organs.
-        self._loss = DiceCELoss(to_onehot_y=True, softmax=True, squared_pred=True, smooth_nr=0, smooth_dr=1e-6)
         self._transforms = training_transforms(job)
-        self._training = Volumes(site.cases("training", labelled=True), job, progress)
-        self._validation = Volumes(site.cases("validation", labelled=True), job, progress)
+        training, self._validation_cases = (site.cases(split, labelled=True) for split in ("training", "validation"))
+        self._annotated = [case.annotation.annotated_indices(job.segmentation) for case in training]
+        self._training = Volumes(training, job, progress)
+        self._validation = Volumes(self._validation_cases, job, progress)
         self.training_cases = len(self._training)
         self.validation_cases = len(self._validation)
 
@@ -61,22 +67,23 @@ class SegmentationTask:
             lambda epoch: generator(job.seed, self._site, "order", epoch),
         )
         crops = [self._crop(self._training[case], step, number) for number, case in enumerate(order)]
-        return Crops(*(torch.stack([crop[key] for crop in crops]) for key in ("image", "label")))
+        image, label = (torch.stack([crop[key] for crop in crops]) for key in ("image", "label"))
+        return Crops(image, label, [self._annotated[case] for case in order])
 
     def losses(self, batch: Crops) -> dict[str, Tensor]:
-        """Return ``loss``, Dice loss plus cross entropy."""
+        """Return ``loss``, Dice loss plus cross entropy over the annotated classes."""
         logits = self.model(batch.image.to(self._device))
-        return {"loss": self._loss(logits.float(), batch.label.to(self._device))}
+        return {"loss": segmentation_loss(logits.float(), batch.label.to(self._device), batch.annotated)}
 
     def validate(self) -> dict[str, float]:
-        """Mean Dice, over all classes and of each, over the validation cases."""
+        """Mean Dice, over all annotated classes and of each, over the validation cases."""
         classes = list(self._job.segmentation.classes)
         self.model.eval()
         scores = []
-        for number in range(self.validation_cases):
+        for number, case in enumerate(self._validation_cases):
             item = self._validation[number]
             predicted = predict_classes(self.model, item["image"], self._job, self._device)
-            scores.append(dice_by_class(predicted, item["label"], classes))
+            scores.append(dice_by_class(predicted, item["label"], classes, case.annotation.annotated))
         self.model.train()
         return mean_scores(scores)
 
