@@ -182,6 +182,15 @@ def test_voxels_of_a_class_that_is_not_annotated_stop_a_study(study: Path, fedsw
     assert "a/labels/case0.nii.gz: holds 'lump', which the datalist does not list as annotated" in error
 
 
+def test_training_does_not_open_a_test_case(study: Path, fedswin: Command) -> None:
+    [case] = read_site(study / "the sites" / "a").cases("test")
+    case.image.write_text("never read")
+    short = ["--set", "federation.rounds=1", "--set", "federation.local_steps=1"]
+    assert fedswin("train", FINETUNE, "--data", "the sites/a", "--out", "out", *short)[0] == 0
+    code, _, error = fedswin("evaluate", "out", "--data", "the sites", "--out", "scores")
+    assert (code, str(case.image) in error, Path("scores").exists()) == (1, True, False)
+
+
 @pytest.mark.parametrize("damage", [move_label, label_unknown_organ, misspell_a_class])
 def test_a_pretraining_job_does_not_mind_labels(study: Path, fedswin: Command, damage: Callable[[Path], None]) -> None:
     damage(study)

@@ -47,6 +47,7 @@ def check_site(
     labels: SegmentationSettings | None,
     read_labels: bool,
     channels: Sequence[str] = ("CT",),
+    splits: Sequence[str] = SPLITS,
     progress: Callable[[int, int], None] | None = None,
     workers: int = 1,
 ) -> list[Finding]:
@@ -60,10 +61,11 @@ def check_site(
         read_labels: whether to check label maps. Pre-training has no business with them: with ``False``
             no label file is touched.
         channels: the modality of each channel that an image must have.
+        splits: the splits whose cases are read.
         progress: called with ``(cases done, cases in all)`` after each case.
         workers: how many cases are read at the same time; each takes the memory of one image and label.
     """
-    cases = [case for split in SPLITS for case in site.cases(split)]
+    cases = [case for split in splits for case in site.cases(split)]
     unfit = _unfit(site, cases, labels) if labels and read_labels else []
     known = None if unfit else labels
     inspect = partial(_inspect, site, labels=known, read_labels=read_labels, channels=channels)

@@ -60,13 +60,16 @@ def plan_study(job: Job, data: Path, init: Path | None, *, strict: bool, console
 
 
 def check_for_job(job: Job, site: Site, *, strict: bool) -> list[str]:
-    """Check a site's files for ``job`` and return the warnings; a pre-training job opens no label.
+    """Check a site's files for ``job`` and return the warnings; no test case and for pre-training no label is opened.
 
     Raises:
         FedSwinError: if a file cannot be used; with ``strict``, if there is a warning.
     """
     finetuning = job.task == "finetune"
-    findings = check_site(site, labels=job.segmentation, read_labels=finetuning, channels=job.data.channels)
+    splits = ("training", "validation")
+    findings = check_site(
+        site, labels=job.segmentation, read_labels=finetuning, channels=job.data.channels, splits=splits
+    )
     return [str(finding) for finding in require_sound(findings, strict=strict)]
 
 
