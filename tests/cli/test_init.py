@@ -1,0 +1,58 @@
+"""Weights to start from, at the command line."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from monai.networks.nets import SwinUNETR
+
+from cli.study import FINETUNE, Command
+from end_to_end import tiny
+from fedswin.weights.file import Weights, save_weights
+from fedswin.weights.handover import initial_state
+
+
+@pytest.mark.parametrize("command", ["simulate", "train"])
+def test_weights_that_do_not_fit_are_named(fedswin: Command, command: str) -> None:
+    other = tiny.job({**tiny.FINETUNE, "model": {"feature_size": 24}})
+    save_weights(Path("other.pt"), Weights(initial_state(other).tensors, other))
+    Path("notes.pt").write_text("no weights")
+    torch.save({"state_dict": {"module.conv1.weight": torch.zeros(2)}}, "resnet.pth")
+    torch.save({"state_dict": {}, "args": argparse.Namespace(lr=1)}, "pickled.pt")
+    cases = [
+        ("other.pt", "in the file, [12, 1, 2, 2, 2] in the model"),
+        ("notes.pt", "notes.pt"),
+        ("nowhere", "nowhere"),
+        ("resnet.pth", "resnet.pth: none of the tensors matches the Swin encoder. The first are conv1.weight"),
+        ("pickled.pt", "pickled.pt holds an object of argparse.Namespace"),
+    ]
+    for weights, words in cases:
+        code, _, error = fedswin(command, FINETUNE, "--data", "the sites", "--out", "out", "--init", weights)
+        assert (code, words in error, Path("out").exists()) == (1, True, False), error
+
+
+def test_a_foreign_encoder_is_taken_over_and_what_became_of_it_is_told(study: Path, fedswin: Command) -> None:
+    encoder = SwinUNETR(in_channels=1, out_channels=2, feature_size=12).swinViT
+    foreign = {f"module.{name.replace('linear', 'fc')}": tensor for name, tensor in encoder.state_dict().items()}
+    torch.save({"state_dict": {**foreign, "module.rotation_head.bias": torch.zeros(4)}}, "model_swinvit.pt")
+    short = ["--set", "federation.rounds=1", "--set", "federation.local_steps=1"]
+    arguments = ["--data", "the sites/a", "--out", "run", "--init", "model_swinvit.pt", *short]
+    code, shown, error = fedswin("train", FINETUNE, *arguments)
+    assert code == 0, error
+    assert "Hand-over from model_swinvit.pt (published encoder): 118 tensors matched (118 of the encoder)" in shown
+    rows = [re.findall(r"\w[\w ]*\w|\d+", line) for line in shown.splitlines()]
+    for row in (["part", "matched", "new", "unused"], ["encoder stage 4", "29", "0", "0"], ["heads", "0", "0", "1"]):
+        assert row in rows, shown
+    assert "unused, since the model has no place for them: rotation_head.bias" in shown
+    assert "left out: 8 integer buffers" in shown
+    told = json.loads(Path("run/provenance.json").read_text())["handover"]
+    digest = hashlib.sha256(Path("model_swinvit.pt").read_bytes()).hexdigest()
+    assert (told["dialect"], told["matched"], told["unused"], told["file_sha256"]) == (
+        "published encoder", 118, 1, digest,
+    )  # fmt: skip
