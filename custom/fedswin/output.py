@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +30,13 @@ def refuse_output(out: Path, *, overwrite: bool, kind: str, is_kind: Callable[[P
         raise FedSwinError(f"{out} exists. Choose another name, or add --overwrite to replace it{price}.")
     if not is_kind(out):
         raise FedSwinError(f"{out} is something other than {kind}, so it is not replaced. Choose another name.")
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """Name each path by what of it lies below the folder that all share."""
+    absolute = [path.absolute() for path in paths]
+    shared = Path(os.path.commonpath([path.parent for path in absolute]))
+    return [path.relative_to(shared).as_posix() for path in absolute]
 
 
 @contextmanager

@@ -120,10 +120,20 @@ def test_models_that_do_not_fit_together_are_refused(tmp_path, model, other, wor
     assert not (tmp_path / "out").exists()
 
 
-def test_two_images_of_the_same_name_are_refused(tmp_path, model):
-    images = [stand_in.save(tmp_path / part / "ct.nii.gz", np.zeros((9, 9, 9)), AFFINE) for part in "ab"]
-    with pytest.raises(FedSwinError, match="a/ct.nii.gz and .*b/ct.nii.gz have the same name"):
-        run(images, [model], tmp_path / "out")
+def test_images_of_several_folders_keep_their_paths_below_the_folder_that_all_share(tmp_path, model):
+    voxels = stand_in.blobs((40, 36, 34), 2) * np.int16(100)
+    images = [stand_in.save(tmp_path / "sarcoma" / part / "ct.nii.gz", voxels, AFFINE) for part in "ab"]
+    run(images, [model], tmp_path / "out")
+    found = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.nii.gz"))
+    assert found == ["a/ct.nii.gz", "b/ct.nii.gz"]
+    assert json.loads((tmp_path / "out" / "labels.json").read_text())["images"] == found
+
+
+def test_an_image_given_twice_is_named(tmp_path, model):
+    image = stand_in.save(tmp_path / "ct.nii.gz", np.zeros((9, 9, 9)), AFFINE)
+    with pytest.raises(FedSwinError, match=r"ct.nii.gz is given twice"):
+        run([image, image], [model], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_bad_image_stops_all_before_the_first_is_segmented(tmp_path, model, monkeypatch):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from fedswin.data.datalist import read_site, site_folders
 from fedswin.data.label_map import read_class_indices
 from fedswin.data.volume import read_volume, read_voxels
 from fedswin.errors import FedSwinError
-from fedswin.output import refuse_output, staged
+from fedswin.output import refuse_output, short_names, staged
 from fedswin.segmentation.ensemble import Ensemble, load_ensemble
 from fedswin.segmentation.inference import predict
 from fedswin.segmentation.metrics import FAILURES, score
@@ -81,7 +80,7 @@ def evaluate(
         FedSwinError: if a model cannot be loaded or segments nothing, there is no labelled case, or a case cannot
             be used. Every case is read before the first is scored.
     """
-    ensembles = {name: load_ensemble([path]) for name, path in zip(model_names(models), models, strict=True)}
+    ensembles = {name: load_ensemble([path]) for name, path in zip(short_names(models), models, strict=True)}
     sites = [read_site(folder) for folder in site_folders(sites_dir).values()]
     cases = [
         _Case(site.name, case.image, case.label, case.annotation)
@@ -98,13 +97,6 @@ def evaluate(
     for name, ensemble in ensembles.items():
         results += _score_model(name, ensemble, cases, progress)
     return results
-
-
-def model_names(models: Sequence[Path]) -> list[str]:
-    """Name each model by its path below the folder that all share."""
-    paths = [path.absolute() for path in models]
-    shared = Path(os.path.commonpath([path.parent for path in paths]))
-    return [path.relative_to(shared).as_posix() for path in paths]
 
 
 def matrix(results: Sequence[CaseScore]) -> dict[str, dict[str, dict[str, float]]]:
