@@ -352,8 +352,7 @@ def _run_folds(run: Callable[[Job, Path], None], job: Job, folds: str | None, ou
         from fedswin.operations.folds import parse_folds, run_folds
 
         run_folds(job, parse_folds(folds), out, overwrite=overwrite, run=run)
-    console.print(f"Done. Models, metrics and curves are in {out}", markup=False)
-    console.print(f"Look at the curves: tensorboard --logdir {out}", markup=False)
+    _print_outcome(out)
 
 
 def _print_notes(notes: Sequence[str]) -> None:

@@ -347,8 +347,7 @@ def _pretraining_problem(job: Job) -> str | None:
         return f"data.channels {list(job.data.channels)}: pre-training is of CT alone"
     if not any(job.pretraining.loss_weights.model_dump().values()):
         return "pretraining.loss_weights: all three are 0, so there is nothing to learn"
-    for setting in ("reconstruction_head=vae", "token_pooling=first"):
-        name, _, value = setting.partition("=")
+    for name, value in (("reconstruction_head", "vae"), ("token_pooling", "first")):
         if getattr(job.pretraining, name) == value and max(job.data.roi) < 64:
             return (
                 f"data.roi {list(job.data.roi)}: pretraining.{name} '{value}' needs at least one side of 64 or more, "

@@ -31,8 +31,8 @@ class Annotation:
 
     def annotated_indices(self, settings: SegmentationSettings) -> tuple[int, ...]:
         """Return the indices, ascending and without 0, of the job's classes that are annotated."""
-        names = enumerate(settings.classes, start=1)
-        return tuple(index for index, name in names if self.annotated is None or name in self.annotated)
+        classes = settings.class_indices
+        return tuple(index for name, index in classes.items() if self.annotated is None or name in self.annotated)
 
     def class_indices(self, settings: SegmentationSettings) -> dict[int, int]:
         """Return ``{label value: class index}``: the site's label map first, then the job's classes.
@@ -47,7 +47,7 @@ class Annotation:
         names = self._names(settings)
         self._require_known("annotated", self.annotated or (), settings)
         self._require_known("label_map", set(names.values()) - {BACKGROUND}, settings)
-        indices = {BACKGROUND: 0} | {name: index for index, name in enumerate(settings.classes, start=1)}
+        indices = {BACKGROUND: 0} | settings.class_indices
         values = dict.fromkeys(settings.known_values, 0)
         values |= {value: index for index, own in enumerate(settings.label_values, start=1) for value in own}
         values |= {value: indices[name] for value, name in names.items()}

@@ -146,8 +146,9 @@ class _Case(NamedTuple):
 
 
 def _check_case(case: _Case, ensembles: Mapping[str, Ensemble]) -> None:
+    for channels in {len(ensemble.job.data.channels) for ensemble in ensembles.values()}:
+        read_voxels(case.image, channels)
     for ensemble in ensembles.values():
-        read_voxels(case.image, len(ensemble.job.data.channels))
         _reference(case, ensemble)
 
 
