@@ -56,6 +56,8 @@ class DataSettings(Section):
     """Number of folds of a cross-validation (paper, section 5.2: five)."""
     fold: Annotated[int, Field(ge=0)] | None = None
     """The fold whose patients are for validation, from 0; null keeps the split of the datalist."""
+    max_bad_cases: Annotated[int, Field(ge=0)] = 1
+    """Cases that a site may skip because they cannot be read; with more of them it takes no part."""
     cache: Literal["memory", "disk"] = "memory"
     """Where preprocessed volumes are kept: in RAM, or below ``FEDSWIN_CACHE`` (default ``~/.cache/fedswin``)."""
 
@@ -189,17 +191,78 @@ class TrainerSettings(Section):
     """CPU threads a site uses; null shares the machine's cores among the sites that run on it."""
 
 
+class AggregationSettings(Section):
+    """How the sites' models become the next global model."""
+
+    rule: Literal["mean", "trimmed_mean"] = "mean"
+    """The weighted mean (McMahan et al., 2017), or the mean of each parameter without its ``trim`` smallest and largest
+    values (Yin et al., 2018), which weighs all sites alike."""
+    trim: Positive = 1
+    weights: Literal["cases", "steps", "uniform"] = "cases"
+    """What a site weighs in the mean: its training cases, the optimizer steps it made, or 1."""
+    optimizer: Literal["none", "fedavgm", "fedadam"] = "none"
+    """Take the mean as it is, or as a step of momentum (Hsu et al., 2019) or of Adam (Reddi et al., 2021)."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1.0
+    """Of the server's optimizer; Reddi et al. use 0.01 to 0.1 with Adam."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of the server's optimizer; beta1 in Adam."""
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    epsilon: Annotated[float, Field(gt=0)] = 1e-3
+    """Adam's degree of adaptivity, tau of Reddi et al."""
+
+
+class SelectionSettings(Section):
+    """Which global model is the best one, and when to stop looking for a better one."""
+
+    metric: str | None = None
+    """A metric that the sites report; null is ``loss`` for pre-training and ``dice`` for fine-tuning."""
+    mode: Literal["min", "max"] | None = None
+    """Whether less or more of it is better; null takes what is usual for the metric."""
+    patience: Positive | None = None
+    """Stop after so many scored models in a row without a new best one; null trains all rounds."""
+
+
 class FederationSettings(Section):
-    """Rounds, sites and what they exchange."""
+    """Rounds, sites, what they exchange, and what happens when one fails."""
 
     rounds: Positive = 900
     local_steps: Positive = 500
     """Optimizer steps of a site in one round; rounds x local_steps is the study's length."""
     min_sites: Positive = 1
+    """The quorum: a round with fewer updates keeps the old model, and counts as failed."""
     sites: list[str] | None = None
     """The sites that take part; null takes every site there is."""
+    sample: Literal["all"] | Positive = "all"
+    """How many sites train in a round, drawn anew for each; every site scores every model."""
+    round_timeout: Annotated[float, Field(gt=0)] = 86400.0
+    """Seconds after which a round closes with the answers that have come."""
+    grace_after_quorum: NotNegative | None = None
+    """Seconds that a round stays open once ``min_sites`` have answered; null waits for all, up to the timeout."""
+    max_failed_rounds: Positive = 3
+    """So many failed rounds in a row end the study, with the last good model saved."""
+    max_norm_ratio: Annotated[float, Field(gt=1)] | None = 10.0
+    """Refuse an update whose norm is above this multiple of the median of the recent rounds; null takes any."""
+    exchange: Literal["fp32", "fp16", "int8"] = "fp32"
+    """What crosses: whole models, exact; or differences in 16 or 8 bits, whose error is fed back in the next round."""
+    local: list[str] = Field(default_factory=list)
+    """Modules that each site keeps to itself, such as ``rotation`` or ``out``: they are trained there and never sent."""
+    proximal: NotNegative = 0.0
+    """FedProx's mu (Li et al., 2020): pulls a site's model towards the global one; 0 switches it off."""
+    aggregation: AggregationSettings = AggregationSettings()
+    selection: SelectionSettings = SelectionSettings()
     reset_optimizer: bool = False
     """Start each round with a fresh optimizer instead of the site's own from the round before."""
+
+    @model_validator(mode="after")
+    def _check(self) -> FederationSettings:
+        if self.sample != "all" and self.sample < self.min_sites:
+            raise ValueError(f"sample {self.sample} is below min_sites {self.min_sites}, so every round would fail")
+        if self.aggregation.rule == "trimmed_mean" and self.min_sites <= 2 * self.aggregation.trim:
+            raise ValueError(
+                f"min_sites {self.min_sites}: a trimmed mean with trim {self.aggregation.trim} needs at least "
+                f"{2 * self.aggregation.trim + 1} sites"
+            )
+        return self
 
 
 class Job(Section):
@@ -219,7 +282,7 @@ class Job(Section):
     @model_validator(mode="after")
     def _check(self) -> Job:
         problem = _pretraining_problem(self) if self.task == "pretrain" else _finetuning_problem(self)
-        if problem:
+        if problem := problem or _selection_problem(self):
             raise ValueError(problem)
         return self
 
@@ -229,9 +292,20 @@ class Job(Section):
         return self.federation.rounds * self.federation.local_steps
 
     @property
+    def metrics(self) -> dict[str, Literal["min", "max"]]:
+        """The metrics that a site may report of a global model, and whether less or more of each is better."""
+        if self.task == "finetune":
+            return dict.fromkeys(["dice", *(f"dice_{name}" for name in self.segmentation.classes)], "max")
+        parts = [name for name, weight in self.pretraining.loss_weights.model_dump().items() if weight]
+        losses: dict[str, Literal["min", "max"]] = dict.fromkeys(["loss", *parts], "min")
+        return {**losses, "rotation_accuracy": "max"} if "rotation" in parts else losses
+
+    @property
     def key_metric(self) -> tuple[str, Literal["min", "max"]]:
         """The metric that picks ``best.pt``, and whether less or more of it is better."""
-        return ("loss", "min") if self.task == "pretrain" else ("dice", "max")
+        selection = self.federation.selection
+        metric = selection.metric or next(iter(self.metrics))
+        return metric, selection.mode or self.metrics[metric]
 
     def as_dict(self) -> dict[str, Any]:
         """Return every setting as plain values."""
@@ -372,3 +446,13 @@ def _finetuning_problem(job: Job) -> str | None:
             "norm cannot work on a bottleneck of a single voxel"
         )
     return None
+
+
+def _selection_problem(job: Job) -> str | None:
+    metric = job.federation.selection.metric
+    if metric is None or metric in job.metrics:
+        return None
+    return (
+        f"federation.selection.metric '{metric}': no site reports it{nearest(metric, job.metrics)}. "
+        f"There are {', '.join(job.metrics)}"
+    )

@@ -8,7 +8,7 @@ import torch
 
 from end_to_end import tiny
 from fedswin.errors import FedSwinError
-from fedswin.federation.exact_mean import ExactMean
+from fedswin.federation.aggregation.exact_mean import ExactMean
 from fedswin.federation.exchange import pack, size_of, unpack
 from fedswin.tasks import build_model
 

@@ -12,7 +12,7 @@ import torch
 
 from end_to_end import tiny
 from fedswin.data.datalist import Case, Site, read_site, write_datalist
-from fedswin.federation.exact_mean import ExactMean
+from fedswin.federation.aggregation.exact_mean import ExactMean
 from fedswin.operations.evaluate import evaluate
 from fedswin.operations.train import pool_sites
 from fedswin.segmentation.task import SegmentationTask

@@ -6,11 +6,11 @@ from nvflare.apis.dxo import MetaKey
 from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
 from nvflare.app_common.aggregators.model_aggregator import ModelAggregator
 
-from fedswin.federation.exact_mean import ExactMean
+from fedswin.federation.aggregation.exact_mean import ExactMean
 
 
 class ExactMeanAggregator(ModelAggregator):
-    """FedAvg's weighted mean, independent of the order of arrival; see `fedswin.federation.exact_mean`."""
+    """FedAvg's weighted mean, independent of the order of arrival; see `fedswin.federation.aggregation.exact_mean`."""
 
     def __init__(self) -> None:
         super().__init__()

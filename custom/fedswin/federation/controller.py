@@ -12,7 +12,7 @@ from nvflare.app_common.workflows.model_controller import ModelController
 from fedswin.config import Job, load_job
 from fedswin.federation import messages
 from fedswin.federation.aggregator import ExactMeanAggregator
-from fedswin.federation.exact_mean import UpdateRefusedError
+from fedswin.federation.refusal import UpdateRefusedError
 from fedswin.run_folder import Record, RunFolder, round_record
 from fedswin.weights.file import load_weights
 

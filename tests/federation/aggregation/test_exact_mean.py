@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fedswin.federation.exact_mean import ExactMean, UpdateRefusedError
+from fedswin.federation.aggregation.exact_mean import ExactMean
+from fedswin.federation.refusal import UpdateRefusedError
 
 VALUES = st.floats(-1000, 1000, width=32)
 MODELS = st.lists(st.tuples(arrays(np.float32, 6, elements=VALUES), st.integers(1, 1000)), min_size=1, max_size=7)

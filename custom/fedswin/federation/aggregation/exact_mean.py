@@ -19,15 +19,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from fedswin.federation.refusal import UpdateRefusedError
 from fedswin.weights.file import mismatch
 
 _HIGH, _LOW = 2.0**20, 2.0**72
 _LIMIT = 2.0**41
 _MODELS = 2048
-
-
-class UpdateRefusedError(Exception):
-    """An update that must not enter the mean; the message says why, with the key and the number."""
 
 
 class ExactMean:
