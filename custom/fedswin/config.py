@@ -245,7 +245,7 @@ class FederationSettings(Section):
     exchange: Literal["fp32", "fp16", "int8"] = "fp32"
     """What crosses: whole models, exact; or differences in 16 or 8 bits, whose error is fed back in the next round."""
     local: list[str] = Field(default_factory=list)
-    """Modules that each site keeps to itself, such as ``rotation`` or ``out``: they are trained there and never sent."""
+    """Modules that each site keeps to itself, such as ``rotation`` or ``out``: trained there and never sent."""
     proximal: NotNegative = 0.0
     """FedProx's mu (Li et al., 2020): pulls a site's model towards the global one; 0 switches it off."""
     aggregation: AggregationSettings = AggregationSettings()
