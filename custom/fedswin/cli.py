@@ -46,6 +46,7 @@ FoldsOption = Annotated[
     str | None,
     typer.Option("--folds", help="Cross-validate: these folds, such as 0-4, each into OUT/fold<number>."),
 ]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the last finished round of the run at --out.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is at --out.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Take warnings about the data as errors.")]
 KitOption = Annotated[
@@ -151,6 +152,7 @@ def simulate(
     out: OutOption,
     init: InitOption = None,
     gpus: Annotated[str | None, typer.Option(help="GPUs that the sites share, such as 0,1. Default: none.")] = None,
+    resume: ResumeOption = False,
     folds: FoldsOption = None,
     settings: SetOption = None,
     strict: StrictOption = False,
@@ -171,12 +173,13 @@ def simulate(
             run_folder,
             init=init,
             gpus=numbers,
+            resume=resume and (folds is None or run_folder.exists()),
             strict=strict,
             overwrite=overwrite,
             console=console,
         )
 
-    _run_folds(run_one, load_job(job, settings or ()), folds, out, overwrite)
+    _run_folds(run_one, load_job(job, settings or ()), folds, out, overwrite or resume)
 
 
 @app.command()
@@ -186,7 +189,7 @@ def train(
     out: OutOption,
     pool: Annotated[bool, typer.Option("--pool", help="Train on all sites' cases together.")] = False,
     init: InitOption = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    resume: ResumeOption = False,
     folds: FoldsOption = None,
     settings: SetOption = None,
     strict: StrictOption = False,
@@ -301,16 +304,34 @@ def provision(
 
 
 @app.command()
-def submit(job: JobArgument, kit: KitOption, init: InitOption = None, settings: SetOption = None) -> None:
+def submit(
+    job: JobArgument,
+    kit: KitOption,
+    init: InitOption = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            "--resume", metavar="JOB_ID", help="Go on with the study of this job, at the sites connected now."
+        ),
+    ] = None,
+    settings: SetOption = None,
+) -> None:
     """Submit a job to a running federation, and print its id, alone on stdout.
+
+    With --resume a job that still runs is ended first, after the round that is under way.
 
     Example: fedswin submit jobs/demo/pretrain.yaml --kit kits/lead@university.org
     """
+    from fedswin.operations import submit as operation
     from fedswin.operations.preflight import plan_initial_state
-    from fedswin.operations.submit import submit as run
 
     study = load_job(job, settings or ())
-    print(run(study, plan_initial_state(study, init, stderr), kit))
+    if resume and init:
+        raise FedSwinError("--init starts a study and --resume goes on with one. Give one of the two.")
+    if resume:
+        print(operation.submit_next_segment(study, resume, kit))
+    else:
+        print(operation.submit(study, plan_initial_state(study, init, stderr), kit))
 
 
 @app.command()
@@ -329,6 +350,34 @@ def fetch(
 
     run(job_id, kit, out, wait=wait, overwrite=overwrite)
     _print_outcome(out)
+
+
+@app.command()
+def studies(
+    folder: Annotated[Path, typer.Argument(help="The folder 'studies' of a server's or site's kit.")],
+    delete: Annotated[
+        list[str] | None, typer.Option("--delete", metavar="ID", help="Delete what is kept of it. May be repeated.")
+    ] = None,
+    idle: Annotated[
+        float | None, typer.Option("--delete-idle", metavar="DAYS", help="Delete all that were not used for so long.")
+    ] = None,
+) -> None:
+    """List what a server or a site keeps of its studies, so that they can be resumed, or delete it.
+
+    It is kept until it is deleted here.
+
+    Example: fedswin studies kits/hospital_a/studies --delete-idle 90
+    """
+    from fedswin.operations.studies import delete_studies, list_studies
+
+    kept = list_studies(folder)
+    gone = {*(delete or ()), *(study.id for study in kept if idle is not None and study.idle_days > idle)}
+    delete_studies(folder, sorted(gone))
+    table = Table("study", "job", "size", "last used")
+    for study in kept:
+        when = "deleted" if study.id in gone else f"{study.idle_days:.1f} days ago"
+        table.add_row(study.id, study.job, f"{study.size / 1e6:.1f} MB", when)
+    console.print(table)
 
 
 def main() -> None:

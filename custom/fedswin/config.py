@@ -238,6 +238,8 @@ class FederationSettings(Section):
     """Seconds after which a round closes with the answers that have come."""
     grace_after_quorum: NotNegative | None = None
     """Seconds that a round stays open once ``min_sites`` have answered; null waits for all, up to the timeout."""
+    silence_timeout: Annotated[float, Field(gt=0)] = 120.0
+    """Seconds without a sign of life after which a round that has its quorum no longer waits for a site."""
     max_failed_rounds: Positive = 3
     """So many failed rounds in a row end the study, with the last good model saved."""
     max_norm_ratio: Annotated[float, Field(gt=1)] | None = 10.0

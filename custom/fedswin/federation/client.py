@@ -5,13 +5,13 @@ What it sends is parameters and scalars. Errors leave as their kind only: messag
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from pathlib import Path
 from typing import Any
 
 import nvflare.client as flare
-from nvflare.apis.dxo import MetaKey
 from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
 from nvflare.client.tracking import SummaryWriter
 
@@ -19,18 +19,24 @@ from fedswin.config import Job, load_job
 from fedswin.data.datalist import Site, read_site
 from fedswin.errors import FedSwinError
 from fedswin.federation import messages
-from fedswin.federation.exchange import pack, size_of, unpack
+from fedswin.federation.exchange import Download, wire_bytes
+from fedswin.federation.site_model import SiteModel
+from fedswin.federation.state import StateFolder
 from fedswin.training.journal import Journal
 from fedswin.training.site_trainer import SiteTrainer
+
+_FAILURES = 3
+"""After so many in a row a site asks to be left out."""
 
 log = logging.getLogger(__name__)
 
 
 def serve() -> None:
     """Answer the server's tasks until the job ends."""
-    job_file = Path(os.environ[messages.JOB_FILE_VARIABLE])
+    job = load_job(Path(os.environ[messages.JOB_FILE_VARIABLE]))
     flare.init()
-    worker = SiteWorker(load_job(job_file), flare.get_site_name(), job_file.parents[2] / "site")
+    name = flare.get_site_name()
+    worker = SiteWorker(job, name, Path(os.environ[messages.STUDY_FOLDER_VARIABLE], "sites", name))
     while flare.is_running():
         task = flare.receive()
         if task is not None:
@@ -38,58 +44,95 @@ def serve() -> None:
 
 
 class SiteWorker:
-    """Answers one task at a time.
+    """Answers one task at a time; whatever goes wrong in one, the process stays for the next.
 
     Args:
         job: the job.
         name: the site's name.
-        folder: where the site keeps its journal.
+        folder: where the site keeps its journal and its state.
     """
 
     def __init__(self, job: Job, name: str, folder: Path) -> None:
         self._job = job
         self._name = name
+        self._folder = folder
         self._journal = Journal(folder)
+        self._states = StateFolder(folder / "state")
         self._trainer: SiteTrainer | None = None
+        self._model: SiteModel
+        self._is_restored = False
+        self._previous = -1  # the round that this site last sent an update in
+        self._failures = 0  # in a row
 
     def answer(self, name: str, task: FLModel) -> FLModel:
         """Return the reply to the task called ``name``."""
-        if name == messages.PREPARE:
-            return self._prepare()
-        trainer = self._ready()
-        unpack(trainer.model, task.params, f"the global model of round {task.current_round}")
-        bytes_down = size_of(task.params)
-        metrics = trainer.score(task.current_round)
-        about: dict[str, Any] = {"validation_cases": trainer.task.validation_cases}
+        if task.meta.get("refused"):
+            log.warning("The server refused this site's last update: %s", task.meta["refused"])
+        try:
+            reply = self._prepare() if name == messages.PREPARE else self._work(name, task)
+        except Exception as error:
+            log.exception("This site cannot answer in round %s", task.current_round)
+            self._failures += 1
+            self._is_restored = False  # the next attempt starts where the last good round ended
+            about = {"error": _kind(error), "leaves": self._failures >= _FAILURES}
+            return FLModel(metrics={}, meta=about)
+        self._failures = 0
+        return reply
+
+    def _prepare(self) -> FLModel:
+        task = self._ready().task
+        return FLModel(metrics={}, meta={"cases": task.training_cases, "validation_cases": task.validation_cases})
+
+    def _work(self, name: str, task: FLModel) -> FLModel:
+        trainer, number = self._ready(), task.current_round
+        if not self._is_restored:
+            self._restore(number)
+        bytes_down = wire_bytes(task.params)
+        self._model.load(Download(task.params, task.meta["version"], task.meta["whole"]))
+        metrics = trainer.score(number)
+        about: dict[str, Any] = {"validation_cases": trainer.task.validation_cases, "previous": self._previous}
         if name == messages.VALIDATE:
             return FLModel(metrics=metrics, meta=about)
-        done = trainer.train(task.current_round)
-        params = pack(trainer.model)
+        done = trainer.train(number)
+        update = self._model.update()
+        self._states.save(number, {"trainer": trainer.state_dict(), "model": self._model.state_dict()})
+        self._previous = number
         about |= {
-            MetaKey.NUM_STEPS_CURRENT_ROUND: done.cases,  # NVFlare's name for the weight of an update
             "train": done.train,
             "steps": done.steps,
             "cases": done.cases,
             "seconds": round(done.seconds, 3),
-            "bytes_up": size_of(params),
+            "bytes_up": wire_bytes(update),
             "bytes_down": bytes_down,
         }
-        return FLModel(params=params, params_type=ParamsType.FULL, metrics=metrics, meta=about)
-
-    def _prepare(self) -> FLModel:
-        try:
-            trainer = self._ready()
-        except FedSwinError as error:
-            log.error("This site cannot take part: %s", error)
-            return FLModel(metrics={}, meta={"error": "the site's data or settings; see the site's own log"})
-        cases = {"cases": trainer.task.training_cases, "validation_cases": trainer.task.validation_cases}
-        return FLModel(metrics={}, meta=cases)
+        return FLModel(params=update, params_type=ParamsType.FULL, metrics=metrics, meta=about)
 
     def _ready(self) -> SiteTrainer:
         if self._trainer is None:
             writer = SummaryWriter()
-            self._trainer = SiteTrainer(self._job, _site_data(self._name), self._journal, writer.add_scalar)
+            trainer = SiteTrainer(self._job, _site_data(self._name), self._journal, writer.add_scalar)
+            if not trainer.task.training_cases:
+                raise FedSwinError("This site has no case to train on.")
+            self._model = SiteModel(trainer.model, self._job.federation)
+            self._trainer = trainer
         return self._trainer
+
+    def _restore(self, number: int) -> None:
+        """Go back to where the last round before ``number`` ended: a process that has just started, or a failed round.
+
+        The site may have trained that round already, if the server was stopped before it had all updates.
+        """
+        found = self._states.load(below=number)
+        state = found[1] if found else {"trainer": None, "model": None}
+        self._ready().load_state_dict(state["trainer"])
+        self._model.load_state_dict(state["model"])
+        self._is_restored = True
+
+
+def _kind(error: Exception) -> str:
+    """Name the kind of an error, without its message: that may hold a path."""
+    code = getattr(error, "errno", None)
+    return type(error).__name__ + (f" ({errno.errorcode[code]})" if code in errno.errorcode else "")
 
 
 def _site_data(name: str) -> Site:

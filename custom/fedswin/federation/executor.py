@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 
 from nvflare.apis.event_type import EventType
-from nvflare.apis.fl_constant import FLContextKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.app_common.executors.client_api_executor import ClientAPIExecutor, ExecutionMode
 from nvflare.client.config import ExchangeFormat
 
 from fedswin.federation import messages
+from fedswin.federation.heartbeat import Heartbeat
+from fedswin.federation.study_folder import study_folder
 
 
 class SiteExecutor(ClientAPIExecutor):
@@ -25,16 +26,20 @@ class SiteExecutor(ClientAPIExecutor):
         super().__init__(
             execution_mode=ExecutionMode.IN_PROCESS,
             task_script_path=str(Path(__file__).with_name("site_app.py")),
-            params_exchange_format=ExchangeFormat.NUMPY,
-            server_expected_format=ExchangeFormat.NUMPY,
+            params_exchange_format=ExchangeFormat.PYTORCH,
+            server_expected_format=ExchangeFormat.PYTORCH,
             train_task_name=messages.TRAIN,
             evaluate_task_name=messages.VALIDATE,
         )
+        self._heartbeat: Heartbeat | None = None
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
-        """Tell the trainer where its job file is, then let the Client API handle the event."""
+        """Tell the trainer where its job and its study are, and the server that this site lives, while the job runs."""
         if event_type == EventType.START_RUN:
-            workspace = fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT)
-            folder = Path(workspace.get_app_config_dir(fl_ctx.get_job_id()))
-            os.environ[messages.JOB_FILE_VARIABLE] = str(folder / messages.JOB_FILE)
+            config = Path(fl_ctx.get_engine().get_workspace().get_app_config_dir(fl_ctx.get_job_id()))
+            os.environ[messages.JOB_FILE_VARIABLE] = str(config / messages.JOB_FILE)
+            os.environ[messages.STUDY_FOLDER_VARIABLE] = str(study_folder(fl_ctx))
+            self._heartbeat = Heartbeat(fl_ctx.get_engine())
+        elif event_type == EventType.END_RUN and self._heartbeat:
+            self._heartbeat.end()
         super().handle_event(event_type, fl_ctx)

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from nvflare.apis.job_def import JobMetaKey
 from nvflare.app_common.widgets.convert_to_fed_event import ConvertToFedEvent
-from nvflare.app_opt.tracking.tb.tb_receiver import TBAnalyticsReceiver
 from nvflare.job_config.api import FedJob
+from nvflare.recipe import set_recipe_meta
 from nvflare.recipe.spec import Recipe
 
+from fedswin.config import Job
 from fedswin.federation import messages
-from fedswin.federation.aggregator import ExactMeanAggregator
 from fedswin.federation.controller import FederatedAveraging
+from fedswin.federation.curves import StudyCurves
 from fedswin.federation.executor import SiteExecutor
 from fedswin.weights.file import Weights, save_weights
 
-SERVER_CLASSES = (FederatedAveraging, ExactMeanAggregator, TBAnalyticsReceiver)
+SERVER_CLASSES = (FederatedAveraging, StudyCurves)
 """The component classes that the server must allow."""
 SITE_CLASSES = (SiteExecutor, ConvertToFedEvent)
 """The component classes that a site must allow."""
@@ -28,31 +30,36 @@ class FedSwinRecipe(Recipe):
     """A FedSwin job for NVFlare. It carries settings and initial weights, and no code.
 
     Args:
-        initial: global model 0, with the job that is to train it.
+        job: the job.
+        initial: global model 0; ``None`` for a study that goes on from the server's state.
         sites: the names of the sites that take part. Each gets an app of its own, so that the initial weights, which
             the server needs alone, go to the server alone.
         folder: a folder for the files that go into the job; it must stay until the job has been
             exported or run.
+        study: the id of the first job of the study that this one goes on with; ``None`` starts a study.
     """
 
-    def __init__(self, initial: Weights, sites: Sequence[str], folder: Path) -> None:
-        job = initial.job
-        job_file, weights_file = folder / messages.JOB_FILE, folder / messages.INITIAL_WEIGHTS
+    def __init__(
+        self, job: Job, initial: Weights | None, sites: Sequence[str], folder: Path, study: str | None = None
+    ) -> None:
+        job_file = folder / messages.JOB_FILE
         job_file.write_text(job.to_yaml())
-        save_weights(weights_file, initial)
-
-        fed_job = FedJob(name=job.name, min_clients=job.federation.min_sites)
+        # One site is enough for NVFlare: the study itself knows its quorum, and what to do without one.
+        fed_job = FedJob(name=job.name, min_clients=1)
         fed_job.set_app_packages(["fedswin"])  # installed at every site, so nothing of it is copied into the job
         fed_job.to_server(FederatedAveraging(), id="study")
-        fed_job.to_server(ExactMeanAggregator(), id="aggregator")
-        fed_job.to_server(TBAnalyticsReceiver("tensorboard", events=[f"fed.{_SCALARS}"]), id="curves")
+        fed_job.to_server(StudyCurves([f"fed.{_SCALARS}"]), id="curves")
         fed_job.add_file_to_server(str(job_file), app_folder_type="config")
-        fed_job.add_file_to_server(str(weights_file), app_folder_type="config")
+        if initial:
+            save_weights(folder / messages.INITIAL_WEIGHTS, initial)
+            fed_job.add_file_to_server(str(folder / messages.INITIAL_WEIGHTS), app_folder_type="config")
         for site in sites:
             fed_job.to(SiteExecutor(), site, tasks=["*"])
             fed_job.to(ConvertToFedEvent(events_to_convert=[_SCALARS]), site, id="scalars")
             fed_job.add_file_to(str(job_file), site, app_folder_type="config")
         super().__init__(fed_job)
+        if study:
+            set_recipe_meta(self, JobMetaKey.CUSTOM_PROPS, {messages.STUDY: study})
 
 
 def class_paths(classes: tuple[type, ...]) -> list[str]:

@@ -18,6 +18,7 @@ from nvflare.fuel.flare_api.flare_api import Session
 from nvflare.fuel.hci.client.file_transfer import FileTransferModule
 
 from fedswin.errors import FedSwinError
+from fedswin.federation import messages
 
 COMPLETED = "FINISHED:COMPLETED"
 """The state of a job that ended as it should."""
@@ -81,6 +82,11 @@ class Federation:
         """Submit the NVFlare job in ``folder`` and return its id."""
         with self._plain_errors():
             return self._session.submit_job(str(folder.absolute()))
+
+    def end_segment(self, job_id: str) -> None:
+        """Ask a running job to end after the round that is under way."""
+        with self._plain_errors():
+            self._session.do_app_command(job_id, messages.END_SEGMENT, {})
 
     def job(self, job_id: str) -> dict[str, Any]:
         """Return what the server knows of a job, its ``status`` among it."""

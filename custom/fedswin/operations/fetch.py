@@ -8,13 +8,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from fedswin.config import Job, load_job
+from fedswin.config import load_job
 from fedswin.errors import FedSwinError
 from fedswin.federation import messages
-from fedswin.operations.admin import COMPLETED, Federation, has_ended
+from fedswin.operations.admin import Federation, has_ended
+from fedswin.outcome import read_outcome
 from fedswin.output import staged
-from fedswin.run_folder import METRICS, read_records, refuse_run, write_provenance
-from fedswin.weights.file import load_weights
+from fedswin.run_folder import copy_shared_part, read_records, refuse_run, update_provenance
 
 SERVER_LOG = Path("nvflare", "server_log.txt")
 """Where a fetched run has the server's log of the job."""
@@ -38,18 +38,23 @@ def fetch(
         overwrite: replace an earlier run at ``out``.
 
     Raises:
-        FedSwinError: if the server does not know the job, or it has not ended, or has failed, or ``out``
-            exists.
+        FedSwinError: if the server does not know the job, or it has not ended, or has no result, or ``out``
+            exists; also if the study is not finished, and then ``out`` holds what there is of it.
     """
     refuse_run(out, overwrite=overwrite)
     with staged(out) as run, Federation(kit) as federation, tempfile.TemporaryDirectory(dir=run.parent) as folder:
         about = federation.wait(job_id, timeout) if wait else federation.job(job_id)
         if not has_ended(about):
             raise FedSwinError(f"Job {job_id} is {about['status'].lower()}. Fetch it when it has ended, or wait.")
-        if about["status"] != COMPLETED:
+        workspace = federation.download(job_id, Path(folder)) / "workspace"
+        if not read_records(workspace):
             reasons = _refusals(about) + _last_errors(federation.log(job_id))
             raise FedSwinError(f"Job {job_id} failed: {about['status']}.{reasons}")
-        arrange_run(job_id, federation.download(job_id, Path(folder)) / "workspace", run)
+        arrange_run(job_id, workspace, run)
+    outcome = read_outcome(out)
+    if not (outcome and outcome.is_final):
+        why = outcome.message if outcome else f"It was cut off ({about['status']})."
+        raise FedSwinError(f"{out} holds what there is of an unfinished study. {why} Go on with submit --resume {job_id}.")
 
 
 def arrange_run(job_id: str, workspace: Path, run: Path) -> None:
@@ -58,33 +63,16 @@ def arrange_run(job_id: str, workspace: Path, run: Path) -> None:
     Args:
         job_id: the job's id.
         workspace: the server's folder of the job, as downloaded.
-        run: the run folder, which may exist.
-
-    Raises:
-        FedSwinError: if the study did not reach its last round.
+        run: the run folder, which exists.
     """
-    config = workspace / "app_server" / "config"
-    job = load_job(config / messages.JOB_FILE)
-    log = workspace / "log.txt"
-    records = read_records(workspace)
-    if len(records) != job.federation.rounds + 1:
-        raise FedSwinError(
-            f"Job {job_id} ended after {max(0, len(records) - 1)} of {job.federation.rounds} rounds."
-            f"{_last_errors(log.read_text(errors='replace') if log.exists() else '')}"
-        )
+    job = load_job(workspace / "app_server" / "config" / messages.JOB_FILE)
+    copy_shared_part(workspace, run)
     (run / SERVER_LOG).parent.mkdir(parents=True)
-    for name in (METRICS, "global", "tensorboard"):
-        shutil.move(workspace / name, run / name)
-    shutil.move(log, run / SERVER_LOG)
+    shutil.move(workspace / "log.txt", run / SERVER_LOG)
     (run / "job.yaml").write_text(job.to_yaml())
-    handover = load_weights(config / messages.INITIAL_WEIGHTS).provenance.get("handover")
-    _write_provenance(job, run, job_id=job_id, handover=handover)
-
-
-def _write_provenance(job: Job, run: Path, **about: Any) -> None:
+    outcome = read_outcome(run)
     sites = sorted({name for record in read_records(run) for name in record["sites"]})
-    trained_with = load_weights(run / "global" / "last.pt").provenance["versions"]  # the server's, not this machine's
-    write_provenance(run, job, "fetch", sites=sites, versions=trained_with, finished=True, **about)
+    update_provenance(run, command="fetch", job_id=job_id, sites=sites, finished=bool(outcome and outcome.is_final))
 
 
 def _refusals(about: dict[str, Any]) -> str:

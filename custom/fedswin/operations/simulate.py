@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,19 +11,27 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 from rich.console import Console
 
 from fedswin.config import Job
 from fedswin.errors import FedSwinError
 from fedswin.federation import messages
 from fedswin.operations.preflight import plan_study
+from fedswin.operations.process_family import MARK_VARIABLE, SiteProcesses, end_family, new_mark
 from fedswin.operations.progress import StudyProgress
-from fedswin.run_folder import read_records, refuse_run, start_run, write_provenance
+from fedswin.outcome import read_outcome
+from fedswin.run_folder import (
+    read_records,
+    refuse_run,
+    require_run_of,
+    start_run,
+    update_provenance,
+    write_provenance,
+)
+from fedswin.run_lock import RunLock, lock_run
 from fedswin.weights.file import Weights, save_weights
 
-_SERVER_RUN = Path("server", "simulate_job")
-_SITE_FILES = Path("simulate_job", "site")
+_WORKSPACE = "nvflare"
 _POLL_SECONDS = 0.5
 
 
@@ -35,6 +42,7 @@ def simulate(
     *,
     init: Path | None = None,
     gpus: Sequence[int] = (),
+    resume: bool = False,
     strict: bool = False,
     overwrite: bool = False,
     console: Console,
@@ -47,28 +55,92 @@ def simulate(
         out: the run folder.
         init: a weights file or run folder to start from.
         gpus: numbers of the GPUs that the sites share; none by default.
+        resume: go on from the last finished round of the run at ``out``.
         strict: take warnings about the data as errors.
         overwrite: replace the run at ``out``.
         console: where to show how far the study is.
 
     Raises:
         FedSwinError: if something about the input is wrong, and then nothing has been written; or if the
-            simulation fails, and then ``out/nvflare`` holds the logs.
+            simulation fails, and then ``out/nvflare`` holds the logs, and the run can be resumed.
     """
-    refuse_run(out, overwrite=overwrite)
+    if resume:
+        require_run_of(out, job)
+    else:
+        refuse_run(out, overwrite=overwrite)
     plan = plan_study(job, data, init, strict=strict, console=console)
     sites = [site.name for site in plan.sites]
-    about = {"sites": sites, "handover": plan.initial.provenance()}
-    start_run(out, job)
-    write_provenance(out, job, "simulate", **about, finished=False)
-    workspace = out / "nvflare"
-    save_weights(workspace / messages.INITIAL_WEIGHTS, Weights(plan.initial.tensors, job))
-    journals = {name: workspace / job.name / name / _SITE_FILES for name in sites}
-    progress = StudyProgress(job, workspace / job.name / _SERVER_RUN, journals, console)
-    with _short_path(workspace) as link, progress:
-        _run(job, link, _environment(job, data, sites, gpus), _arguments(sites, gpus), progress)
-    _collect(workspace / job.name, out, sites)
-    write_provenance(out, job, "simulate", **about, finished=True)
+    if not resume:
+        start_run(out, job)
+    initial = out / _WORKSPACE / messages.INITIAL_WEIGHTS
+    with lock_run(out) as lock:
+        if not initial.exists():
+            write_provenance(out, job, "simulate", sites=sites, handover=plan.initial.provenance(), finished=False)
+            save_weights(initial, Weights(plan.initial.tensors, job))
+        with StudyProgress(job, out, {name: out / "sites" / name for name in sites}, console) as progress:
+            _run(job, data, out, sites, gpus, lock, progress)
+    update_provenance(out, finished=True)
+
+
+def _run(
+    job: Job, data: Path, out: Path, sites: Sequence[str], gpus: Sequence[int], lock: RunLock, progress: StudyProgress
+) -> None:
+    """Run the simulator until it ends, and make sure that nothing of it is left."""
+    mark, segment = new_mark(), _new_segment(out / _WORKSPACE)
+    processes = SiteProcesses(mark, sites)
+    with _short_path(segment) as link, (segment / "console.log").open("w") as log:
+        command = [sys.executable, "-m", "fedswin.operations.simulation_process"]
+        command += [str((out / _WORKSPACE / messages.INITIAL_WEIGHTS).absolute()), str(link), *_arguments(sites, gpus)]
+        process = subprocess.Popen(
+            command,
+            env=_environment(job, data, out, sites, gpus) | {MARK_VARIABLE: mark},
+            stdin=subprocess.PIPE,  # it ends when this comes to its end, which is when we are gone
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=[lock.fileno()],  # so that nobody takes the run over while it still lives
+        )
+        try:
+            while process.poll() is None:
+                progress.update()
+                _refuse_too_few(job, out, processes.gone(), sites)
+                time.sleep(_POLL_SECONDS)
+            progress.update()
+        finally:
+            end_family(mark)
+            process.wait()
+    _refuse_unfinished(job, out, segment)
+
+
+def _refuse_too_few(job: Job, out: Path, gone: Sequence[str], sites: Sequence[str]) -> None:
+    """Raise if the processes of so many sites have ended that no round can succeed: NVFlare starts none again."""
+    if len(sites) - len(gone) < job.federation.min_sites and not read_outcome(out):
+        raise FedSwinError(
+            f"The processes of {', '.join(gone)} have ended, perhaps for want of memory, and federation.min_sites is "
+            f"{job.federation.min_sites}. Go on from the last finished round with --resume."
+        )
+
+
+def _refuse_unfinished(job: Job, out: Path, segment: Path) -> None:
+    """Raise unless the study has come to its end."""
+    outcome = read_outcome(out)
+    if outcome and outcome.is_final:
+        return
+    if outcome:
+        raise FedSwinError(f"{outcome.message} The run is {out}, to go on with --resume.")
+    rounds = max(0, len(read_records(out)) - 1)
+    raise FedSwinError(
+        f"The simulation ended after {rounds} of {job.federation.rounds} rounds. {_last_error(segment / job.name)}"
+        f"Go on with --resume."
+    )
+
+
+def _new_segment(workspace: Path) -> Path:
+    """Make a workspace for NVFlare, which empties the one it is given: the logs of earlier processes stay."""
+    number = 1 + len(list(workspace.glob("segment*")))
+    segment = workspace / f"segment{number}"
+    segment.mkdir(parents=True)
+    return segment
 
 
 @contextmanager
@@ -80,33 +152,14 @@ def _short_path(workspace: Path) -> Iterator[Path]:
         yield link
 
 
-def _run(job: Job, workspace: Path, environment: dict[str, str], arguments: list[str], progress: StudyProgress) -> None:
-    command = [sys.executable, "-m", "fedswin.operations.simulation_process"]
-    command += [str(workspace / messages.INITIAL_WEIGHTS), str(workspace), *arguments]
-    with (workspace / "console.log").open("w") as console:
-        process = subprocess.Popen(command, env=environment, stdout=console, stderr=console, start_new_session=True)
-        try:
-            while process.poll() is None:
-                progress.update()
-                time.sleep(_POLL_SECONDS)
-            progress.update()
-        finally:
-            _end(process)
-    rounds = len(read_records(workspace / job.name / _SERVER_RUN)) - 1
-    if process.returncode or rounds < job.federation.rounds:
-        raise FedSwinError(
-            f"The simulation ended after {max(0, rounds)} of {job.federation.rounds} rounds. "
-            f"{_last_error(workspace.resolve() / job.name)}"
-        )
-
-
-def _environment(job: Job, data: Path, sites: Sequence[str], gpus: Sequence[int]) -> dict[str, str]:
-    """Tell the sites where their data is, and share out the machine."""
+def _environment(job: Job, data: Path, out: Path, sites: Sequence[str], gpus: Sequence[int]) -> dict[str, str]:
+    """Tell the server and the sites where their data and their run are, and share out the machine."""
     threads = job.trainer.cpu_threads or max(1, (os.cpu_count() or 1) // len(sites))
     environment = {
         "MALLOC_ARENA_MAX": "1",  # the training thread shares the one heap that keep_freed_memory looks after
         **os.environ,
         messages.SITES_DATA_VARIABLE: str(data.absolute()),
+        messages.RUN_VARIABLE: str(out.absolute()),
         "OMP_NUM_THREADS": str(threads),
     }
     environment.pop(messages.SITE_DATA_VARIABLE, None)
@@ -121,15 +174,6 @@ def _arguments(sites: Sequence[str], gpus: Sequence[int]) -> list[str]:
     return [",".join(sites), *shared]
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the simulator and all that it started; it runs in sessions of its own."""
-    if process.poll() is None:
-        family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-        for member in family:
-            member.kill()
-        psutil.wait_procs(family, timeout=10)
-
-
 def _last_error(workspace: Path) -> str:
     lines = [
         line
@@ -138,12 +182,4 @@ def _last_error(workspace: Path) -> str:
         if "ERROR" in line or "Error:" in line
     ]
     last = f"The last error logged: {lines[-1].strip()} " if lines else ""
-    return f"{last}The logs are in {workspace.parent}."
-
-
-def _collect(workspace: Path, out: Path, sites: Sequence[str]) -> None:
-    """Move the shared part to where the run folder has it, and each site's own files to ``sites/``."""
-    for name in ("metrics.jsonl", "global", "tensorboard"):
-        shutil.move(workspace / _SERVER_RUN / name, out / name)
-    for site in sites:
-        shutil.move(workspace / site / _SITE_FILES, out / "sites" / site)
+    return f"{last}The logs are in {workspace.parent}. "

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from nvflare.apis.job_def import get_custom_prop
 
 from fedswin.config import Job
 from fedswin.errors import FedSwinError, nearest
+from fedswin.federation import messages
 from fedswin.federation.recipe import FedSwinRecipe
-from fedswin.operations.admin import Federation
+from fedswin.operations.admin import Federation, has_ended
 from fedswin.weights.file import Weights
 from fedswin.weights.handover import Handover
 
@@ -28,22 +32,60 @@ def submit(job: Job, initial: Handover, kit: Path) -> str:
     """
     with Federation(kit) as federation, tempfile.TemporaryDirectory(prefix="fedswin-") as folder:
         sites = required_sites(job, federation.connected_sites())
-        return federation.submit(export_job(job, initial, sites, Path(folder)))
+        return federation.submit(export_job(job, sites, Path(folder), initial=initial))
 
 
-def export_job(job: Job, initial: Handover, sites: Sequence[str], folder: Path) -> Path:
+def submit_next_segment(job: Job, earlier: str, kit: Path) -> str:
+    """Submit a job that goes on with the study of an earlier one, at the sites that are connected now.
+
+    If the earlier job still runs, it is ended after the round that is under way. No other job of the study need be
+    named: whichever of them is, the study goes on from its last finished round.
+
+    Args:
+        job: the job, which must be the study's.
+        earlier: the id of any job of the study.
+        kit: the kit of a person who may submit jobs.
+
+    Returns:
+        The id of the new job.
+
+    Raises:
+        FedSwinError: as `submit`; or if the server does not know the earlier job.
+    """
+    with Federation(kit) as federation, tempfile.TemporaryDirectory(prefix="fedswin-") as folder:
+        about = federation.job(earlier)
+        sites = required_sites(job, federation.connected_sites())
+        if not has_ended(about):
+            federation.end_segment(earlier)
+            federation.wait(earlier)
+        return federation.submit(export_job(job, sites, Path(folder), study=study_of(about)))
+
+
+def study_of(about: Mapping[str, Any]) -> str:
+    """Return the id of the study that a job belongs to: the id of the study's first job.
+
+    Args:
+        about: what `Federation.job` returns.
+    """
+    return str(get_custom_prop(dict(about), messages.STUDY, about["job_id"]))
+
+
+def export_job(
+    job: Job, sites: Sequence[str], folder: Path, *, initial: Handover | None = None, study: str | None = None
+) -> Path:
     """Write the NVFlare job that ``job`` becomes below ``folder``, and return where it is.
 
     Args:
         job: the job.
-        initial: global model 0.
         sites: the sites that take part.
         folder: an empty folder.
+        initial: global model 0, for a job that starts a study.
+        study: the study, for a job that goes on with one.
     """
     parts = folder / "parts"
     parts.mkdir()
-    weights = Weights(initial.tensors, job, {"handover": initial.provenance()})
-    FedSwinRecipe(weights, sites, parts).export(str(folder))
+    weights = Weights(initial.tensors, job, {"handover": initial.provenance()}) if initial else None
+    FedSwinRecipe(job, weights, sites, parts, study).export(str(folder))
     return folder / job.name
 
 

@@ -1,0 +1,121 @@
+"""What the answers of one round come to: updates taken into the rule, updates refused, scores."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from fedswin.config import Job
+from fedswin.federation.global_model import GlobalModel
+from fedswin.federation.refusal import UpdateRefusedError
+from fedswin.federation.round import Round
+from fedswin.federation.sites import Answer
+from fedswin.run_folder import Record
+
+_REPORTED = ("cases", "steps", "seconds", "bytes_up", "bytes_down")
+
+log = logging.getLogger(__name__)
+
+
+class Tally:
+    """Takes the answers of one round, one at a time; an update is read, judged, added and forgotten.
+
+    Args:
+        job: the job.
+        model: the global model that the sites were sent, to which their updates are added.
+        current: the round.
+        trainers: the sites that were asked to train; the others only score.
+        received: the round of the last update that came of each site in time.
+
+    Attributes:
+        reports: what each site whose update was accepted says of its training.
+        scores: each site's metrics of the global model that it was sent.
+        refused: the sites whose update was not taken, with the reason.
+        late: the sites whose update of an earlier round came too late, and was dropped.
+        holders: the sites that hold the global model of this round now.
+        leaving: the sites that asked to be left out.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        model: GlobalModel,
+        current: Round,
+        trainers: Collection[str],
+        received: Mapping[str, int],
+    ) -> None:
+        self._job = job
+        self._model = model
+        self._round = current
+        self._trainers = set(trainers)
+        self._received = received
+        self._norms: dict[str, float] = {}
+        self.reports: dict[str, Record] = {}
+        self.scores: dict[str, Record] = {}
+        self.refused: dict[str, str] = {}
+        self.late: list[Record] = []
+        self.holders: set[str] = set()
+        self.leaving: set[str] = set()
+
+    @property
+    def norms(self) -> list[float]:
+        """The norms of the accepted updates, in the order of the sites' names."""
+        return [self._norms[site] for site in sorted(self._norms)]
+
+    @property
+    def missing(self) -> list[str]:
+        """The sites that have not answered."""
+        return self._round.missing
+
+    def receive(self, answer: Answer) -> None:
+        """Take one site's answer; a second one of the same site is left out."""
+        if answer.site not in self._round.missing:
+            return
+        if answer.previous > self._received.get(answer.site, -1):
+            self.late.append({"site": answer.site, "round": answer.previous})
+        if answer.error:
+            self._refuse(answer.site, answer.error)
+            if answer.leaves:
+                self.leaving.add(answer.site)
+        else:
+            self.holders.add(answer.site)
+            self.scores[answer.site] = self._score(answer)
+            if answer.site in self._trainers:
+                self._add_update(answer)
+        self._round.note(answer.site, good=answer.site in (self.reports if self._trainers else self.scores))
+
+    def _add_update(self, answer: Answer) -> None:
+        cases, steps = answer.report.get("cases"), answer.report.get("steps")
+        try:
+            weight, norm = self._model.add(answer.read(), cases, steps)
+        except UpdateRefusedError as reason:
+            self._refuse(answer.site, str(reason))
+        else:
+            self._norms[answer.site] = norm
+            self.reports[answer.site] = _report(answer, weight)
+
+    def _refuse(self, site: str, reason: str) -> None:
+        log.warning("The update of %s is refused: %s", site, reason)
+        self.refused[site] = reason
+
+    def _score(self, answer: Answer) -> Record:
+        metrics = {name: value for name, value in _numbers(answer.metrics).items() if name in self._job.metrics}
+        cases = answer.report.get("validation_cases")
+        return {"metrics": metrics, "validation_cases": cases if _is_number(cases) else 0}
+
+
+def _report(answer: Answer, weight: int) -> Record:
+    """Return what is recorded of a site's training: numbers under known names, whatever it sent."""
+    numbers = {name: answer.report[name] for name in _REPORTED if _is_number(answer.report.get(name))}
+    return {"weight": weight, "train": _numbers(answer.report.get("train")), **numbers}
+
+
+def _numbers(values: Any) -> dict[str, float]:
+    items = values.items() if isinstance(values, Mapping) else ()
+    return {str(name): float(value) for name, value in items if _is_number(value)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

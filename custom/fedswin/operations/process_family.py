@@ -1,0 +1,79 @@
+"""Processes that belong to one simulation: NVFlare puts them in sessions of their own, so a mark tells them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Sequence
+
+import psutil
+
+MARK_VARIABLE = "FEDSWIN_SIMULATION"
+"""Environment variable that every process of a simulation inherits."""
+
+_END_SECONDS = 10.0
+
+
+def new_mark() -> str:
+    """Return a value of `MARK_VARIABLE` that no other process has."""
+    return uuid.uuid4().hex
+
+
+def family(mark: str) -> list[psutil.Process]:
+    """Return the processes that carry ``mark``, without this one."""
+    return [process for process in psutil.process_iter() if process.pid != os.getpid() and _carries(process, mark)]
+
+
+def end_family(mark: str | None = None) -> None:
+    """Kill every process that carries ``mark``, by default this one's, without this one; parents that are gone too."""
+    mark = mark or os.environ[MARK_VARIABLE]
+    while members := family(mark):  # again, for one of them may just have started another
+        for member in members:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+        psutil.wait_procs(members, timeout=_END_SECONDS)
+
+
+class SiteProcesses:
+    """The processes of a simulation's sites, as NVFlare names them on their command lines.
+
+    Args:
+        mark: the mark of the simulation.
+        sites: the names of the sites.
+    """
+
+    def __init__(self, mark: str, sites: Sequence[str]) -> None:
+        self._mark = mark
+        self._sites = sites
+        self._processes: dict[str, psutil.Process] = {}
+
+    def gone(self) -> list[str]:
+        """Return the sites whose process has been seen, and has ended."""
+        if len(self._processes) < len(self._sites):
+            self._processes |= {_site_of(process): process for process in family(self._mark)}
+            self._processes.pop("", None)
+        return sorted(site for site, process in self._processes.items() if not _runs(process))
+
+
+def _site_of(process: psutil.Process) -> str:
+    """Return the name of the site that a process of NVFlare's simulator runs, or an empty string for any other."""
+    try:
+        arguments = process.cmdline()
+    except psutil.Error:
+        return ""
+    return arguments[arguments.index("--client") + 1] if "--client" in arguments else ""
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _carries(process: psutil.Process, mark: str) -> bool:
+    try:
+        return _runs(process) and process.environ().get(MARK_VARIABLE) == mark
+    except psutil.Error:
+        return False

@@ -1,0 +1,282 @@
+"""The server's side of a study, against sites without processes: rounds, quorum, refusals, records, resuming."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from end_to_end import tiny
+from federation.fake_sites import FakeSites, tiny_tensors
+from fedswin.config import Job
+from fedswin.errors import FedSwinError
+from fedswin.federation import messages
+from fedswin.federation.study import Study
+from fedswin.outcome import read_outcome
+from fedswin.run_folder import read_records
+from fedswin.weights.file import load_weights
+
+CASES = {"a": 5, "b": 2, "c": 3, "d": 1}
+
+
+def make_job(**federation) -> Job:
+    return tiny.job({**tiny.PRETRAIN, "federation": {"rounds": 3, "local_steps": 2, "min_sites": 2, **federation}})
+
+
+def run(job, folder, behaviours=None, cases=CASES, **options):
+    sites = FakeSites(job, cases, behaviours, **options)
+    outcome = Study(job, folder, sites, tiny_tensors(), clock=sites.clock).run()
+    return outcome, read_records(folder), sites
+
+
+def digest(folder, name="last"):
+    return load_weights(folder / "global" / f"{name}.pt").digest
+
+
+def in_rounds(*rounds, then):
+    """Behave as ``then`` says in these rounds, and well in the others."""
+    return lambda question, answer: then(question, answer) if question.round in rounds else answer
+
+
+def no_answer(question, answer):
+    return None
+
+
+def broken(value):
+    """An update with ``value`` in one place."""
+
+    def change(question, answer):
+        def read():
+            update = {name: tensor.clone() for name, tensor in answer.read().items()}
+            update["body.weight"][0, 0] = value
+            return update
+
+        return dataclasses.replace(answer, read=read)
+
+    return change
+
+
+def test_every_global_model_has_a_line_about_itself_and_the_last_is_scored_too(tmp_path):
+    job = make_job()
+    outcome, records, sites = run(job, tmp_path)
+    assert (outcome.ended, outcome.round) == ("completed", 3)
+    assert [(record["round"], record["status"]) for record in records] == [(0, "initial"), *((r, "ok") for r in (1, 2, 3))]
+    assert [question.task for question in sites.asked] == [messages.PREPARE, *[messages.TRAIN] * 3, messages.VALIDATE]
+    assert {site: entry["weight"] for site, entry in records[1]["sites"].items()} == CASES
+    for number, question in enumerate(sites.asked[1:]):
+        model = question.download.tensors
+        scored = sum(float((tensor.double() ** 2).sum()) for tensor in model.values())
+        assert records[number]["global"]["loss"] == pytest.approx(scored, rel=1e-5)
+
+
+def test_the_next_model_is_the_mean_weighted_by_cases(tmp_path):
+    job = make_job(rounds=1)
+    sites = FakeSites(job, CASES)
+    updates = {}
+
+    def keep(question, answer):
+        updates[answer.site] = {name: tensor.double() for name, tensor in answer.read().items()}
+        return answer
+
+    sites.behaviours = dict.fromkeys(CASES, in_rounds(0, then=keep))
+    Study(job, tmp_path, sites, tiny_tensors(), clock=sites.clock).run()
+    for name, tensor in load_weights(tmp_path / "global" / "last.pt").tensors.items():
+        mean = sum(CASES[site] * update[name] for site, update in updates.items()) / sum(CASES.values())
+        assert torch.allclose(tensor.double(), mean, atol=1e-7)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 10**6), exchange=st.sampled_from(["fp32", "fp16", "int8"]))
+def test_the_order_of_arrival_changes_no_bit(tmp_path_factory, seed, exchange):
+    job = make_job(exchange=exchange)
+    straight, shuffled = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("runs")
+    run(job, straight)
+    shuffle = random.Random(seed)
+    run(job, shuffled, order=lambda names: shuffle.sample(names, len(names)))
+    assert digest(straight) == digest(shuffled)
+    assert read_records(straight) == read_records(shuffled)
+
+
+def test_below_the_quorum_the_old_model_stays_and_the_round_says_so(tmp_path):
+    job = make_job(rounds=2)
+    absent = in_rounds(0, then=no_answer)
+    _, records, sites = run(job, tmp_path, dict.fromkeys("abc", absent))
+    assert [record["status"] for record in records] == ["initial", "failed", "ok"]
+    assert records[1]["missing"] == ["a", "b", "c"]
+    assert records[1]["global"] == records[0]["global"]
+    first, second = (question for question in sites.asked if question.task == messages.TRAIN)
+    assert all(torch.equal(first.download.tensors[name], tensor) for name, tensor in second.download.tensors.items())
+
+
+def test_a_failed_round_cannot_become_best(tmp_path):
+    _, records, _ = run(make_job(rounds=1), tmp_path, dict.fromkeys("abc", in_rounds(0, then=no_answer)))
+    assert records[1]["status"] == "failed"
+    assert load_weights(tmp_path / "global" / "best.pt").provenance["round"] == 0
+
+
+def test_too_many_failed_rounds_in_a_row_end_the_study_with_the_last_good_model(tmp_path):
+    job = make_job(rounds=9, max_failed_rounds=2)
+    outcome, records, _ = run(job, tmp_path, dict.fromkeys("abc", in_rounds(*range(2, 9), then=no_answer)))
+    assert outcome.ended == "failed_rounds"
+    assert read_outcome(tmp_path) == outcome
+    assert "a: no answer; b: no answer; c: no answer" in outcome.message
+    assert [record["status"] for record in records] == ["initial", "ok", "ok", "failed", "failed"]
+    good = tmp_path / "good"
+    run(make_job(rounds=2), good)
+    assert digest(tmp_path) == digest(good)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [(float("nan"), "body.weight"), (float("inf"), "body.weight"), (1e6, "norm")],
+)
+def test_a_bad_update_is_refused_by_name_and_changes_nothing(tmp_path, value, reason):
+    job = make_job()
+    bad = in_rounds(1, then=broken(value))
+    outcome, records, sites = run(job, tmp_path / "bad", {"b": bad})
+    [refused] = records[2]["refused"]
+    assert refused["site"] == "b"
+    assert reason in refused["reason"]
+    assert outcome.ended == "completed"
+    assert set(records[2]["sites"]) == set(CASES)
+    assert "weight" not in records[2]["sites"]["b"]
+    told = [question for question in sites.asked if question.refused]
+    assert [(question.sites, question.round, question.refused) for question in told] == [(["b"], 2, refused["reason"])]
+    run(job, tmp_path / "without", {"b": in_rounds(1, then=no_answer)})
+    assert digest(tmp_path / "bad") == digest(tmp_path / "without")
+
+
+def test_an_error_at_a_site_is_a_refused_round_and_three_leave_it_out(tmp_path):
+    failures = iter(range(1, 100))
+
+    def fail(question, answer):
+        return dataclasses.replace(answer, error="OutOfMemoryError", leaves=next(failures) >= 3)
+
+    _, records, sites = run(make_job(rounds=5), tmp_path, {"c": fail})
+    assert [len(record["refused"]) for record in records] == [0, 1, 1, 1, 0, 0]
+    assert records[1]["refused"] == [{"site": "c", "reason": "OutOfMemoryError"}]
+    assert [("c" in question.sites) for question in sites.asked[1:]].count(True) >= 3
+    assert "c" not in sites.asked[-1].sites
+
+
+def test_an_answer_that_came_too_late_is_dropped_and_counted(tmp_path):
+    job = make_job(grace_after_quorum=0)
+    slow = in_rounds(0, then=no_answer)
+    _, records, _ = run(job, tmp_path / "slow", {"d": slow}, order=lambda names: names)
+    assert records[1]["missing"] == ["c", "d"]
+    assert {"site": "d", "round": 0} in [entry for record in records for entry in record["late"]]
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(stop=st.integers(1, 3), exchange=st.just("fp32"), optimizer=st.sampled_from(["none", "fedavgm", "fedadam"]))
+def test_a_study_that_is_stopped_anywhere_goes_on_to_the_same_bits(tmp_path_factory, stop, exchange, optimizer):
+    job = make_job(rounds=4, exchange=exchange, aggregation={"optimizer": optimizer}, sample=3)
+    whole, parts = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("runs")
+    run(job, whole)
+    sites = FakeSites(job, CASES)
+
+    class StoppedError(Exception):
+        pass
+
+    def stop_in_the_middle(question, answer):
+        if question.round == stop:
+            raise StoppedError
+        return answer
+
+    sites.behaviours = {"c": stop_in_the_middle}
+    with pytest.raises(StoppedError):
+        Study(job, parts, sites, tiny_tensors(), clock=sites.clock).run()
+    again = FakeSites(job, CASES)
+    Study(job, parts, again, clock=again.clock).run()
+    assert digest(parts) == digest(whole)
+    assert digest(parts, "best") == digest(whole, "best")
+    assert [record["global"] for record in read_records(parts)] == [record["global"] for record in read_records(whole)]
+
+
+def test_a_study_of_another_job_is_not_resumed(tmp_path):
+    run(make_job(rounds=1), tmp_path)
+    other = make_job(rounds=2)
+    with pytest.raises(FedSwinError, match="started with another job"):
+        Study(other, tmp_path, FakeSites(other, CASES))
+
+
+def test_without_a_state_there_is_nothing_to_resume(tmp_path):
+    job = make_job()
+    with pytest.raises(FedSwinError, match="no state of this study"):
+        Study(job, tmp_path, FakeSites(job, CASES))
+
+
+def test_the_segment_ends_after_the_round_and_the_next_goes_on_with_other_sites(tmp_path):
+    job = make_job(rounds=3)
+    sites = FakeSites(job, {"a": 5, "b": 2})
+    study = Study(job, tmp_path, sites, tiny_tensors(), clock=sites.clock)
+
+    def ask_to_end(question, answer):
+        if question.round == 1:
+            study.end_segment()
+        return answer
+
+    sites.behaviours = {"a": ask_to_end}
+    assert study.run().ended == "segment"
+    assert [record["round"] for record in read_records(tmp_path)] == [0, 1]
+    more = FakeSites(job, {"a": 5, "c": 3})
+    assert Study(job, tmp_path, more, clock=more.clock).run().ended == "completed"
+    records = read_records(tmp_path)
+    assert [set(record["sites"]) for record in records] == [{"a", "b"}, {"a", "b"}, {"a", "b", "c"}, {"a", "c"}]
+    assert read_outcome(tmp_path).is_final
+
+
+def test_only_the_sampled_sites_train_and_all_score(tmp_path):
+    job = make_job(rounds=6, sample=2)
+    _, records, _ = run(job, tmp_path)
+    trained = [{site for site, entry in record["sites"].items() if "weight" in entry} for record in records[1:]]
+    assert all(len(sites) == 2 for sites in trained)
+    assert len({frozenset(sites) for sites in trained}) > 1
+    assert all({site for site, entry in record["sites"].items() if entry["metrics"]} == set(CASES) for record in records)
+
+
+def test_patience_ends_the_study_with_the_model_that_was_scored_last(tmp_path):
+    def worse(question, answer):
+        return dataclasses.replace(answer, metrics={"loss": float(question.round)})
+
+    job = make_job(rounds=9, selection={"patience": 2})
+    outcome, records, _ = run(job, tmp_path, dict.fromkeys(CASES, worse))
+    assert (outcome.ended, outcome.round) == ("early_stopping", 2)
+    assert [record["round"] for record in records] == [0, 1, 2]
+    assert load_weights(tmp_path / "global" / "last.pt").provenance["round"] == 2
+    assert load_weights(tmp_path / "global" / "best.pt").provenance["round"] == 0
+
+
+def test_local_modules_never_reach_the_server_and_stay_the_sites_own(tmp_path):
+    job = make_job(local=["head"])
+    _, _, sites = run(job, tmp_path)
+    assert set(load_weights(tmp_path / "global" / "last.pt").tensors) == {"body.weight", "body.bias"}
+    heads = [site.model.head.weight for site in sites.sites.values()]
+    assert not torch.equal(heads[0], heads[1])
+    whole = [question.download for question in sites.asked[1:]]
+    assert [("head.weight" in download.tensors) for download in whole][0]
+
+
+def test_what_a_site_sends_beside_the_update_cannot_break_the_records(tmp_path):
+    def odd(question, answer):
+        report = {**answer.report, "train": {"loss": float("nan"), "x": object()}, "seconds": "soon"}
+        return dataclasses.replace(answer, report=report, metrics={"loss": float("inf"), "patient": 3.0})
+
+    _, records, _ = run(make_job(rounds=1), tmp_path, {"a": odd})
+    assert records[1]["sites"]["a"]["train"] == {}
+    assert records[1]["sites"]["a"]["metrics"] == {}
+    assert json.loads(json.dumps(records[1], allow_nan=False))
+    assert np.isfinite(records[1]["global"]["loss"])
+
+
+def test_too_few_sites_end_the_study_before_it_starts(tmp_path):
+    job = make_job()
+    sites = FakeSites(job, {"a": 1})
+    with pytest.raises(FedSwinError, match="1 sites can take part, and federation.min_sites is 2"):
+        Study(job, tmp_path, sites, tiny_tensors(), clock=sites.clock).run()
