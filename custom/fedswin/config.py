@@ -19,6 +19,7 @@ from fedswin.errors import FedSwinError, nearest
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+Encoding = Literal["fp32", "fp16", "int8"]
 _NSD_TOLERANCE_MM = 1.0
 
 
@@ -244,7 +245,7 @@ class FederationSettings(Section):
     """So many failed rounds in a row end the study, with the last good model saved."""
     max_norm_ratio: Annotated[float, Field(gt=1)] | None = 10.0
     """Refuse an update whose norm is above this multiple of the median of the recent rounds; null takes any."""
-    exchange: Literal["fp32", "fp16", "int8"] = "fp32"
+    exchange: Encoding = "fp32"
     """What crosses: whole models, exact; or differences in 16 or 8 bits, whose error is fed back in the next round."""
     local: list[str] = Field(default_factory=list)
     """Modules that each site keeps to itself, such as ``rotation`` or ``out``: trained there and never sent."""

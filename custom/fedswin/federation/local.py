@@ -1,0 +1,45 @@
+"""Modules that each site keeps to itself: ``federation.local``. Their parameters never leave a site."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from itertools import accumulate
+
+from fedswin.errors import FedSwinError, nearest
+from fedswin.federation.encoding import Tensors
+
+
+def local_names(names: Collection[str], modules: Iterable[str]) -> set[str]:
+    """Return those of the parameters ``names`` that lie in one of ``modules``.
+
+    A module covers all that is below it: ``rotation`` covers ``rotation.0.weight``, and not ``rotations.weight``.
+
+    Raises:
+        FedSwinError: if a module holds no parameter, or the modules hold all of them.
+    """
+    local: set[str] = set()
+    for module in modules:
+        inside = {name for name in names if name.startswith(f"{module}.")}
+        if not inside:
+            hint = nearest(module, _modules(names))
+            raise FedSwinError(f"federation.local names '{module}', a module without a parameter in this model{hint}.")
+        local |= inside
+    if local == set(names):
+        raise FedSwinError("federation.local covers all of the model, so nothing is exchanged. Name fewer modules.")
+    return local
+
+
+def split(tensors: Tensors, local: Collection[str]) -> tuple[Tensors, Tensors]:
+    """Part ``tensors`` into those that are shared and those whose names are ``local``; none is copied.
+
+    The server so parts the initial weights, and sends a new site both halves. The site so parts what comes, takes the
+    local half if it has no values of its own, and parts what it has trained, to send the shared half.
+    """
+    shared = {name: tensor for name, tensor in tensors.items() if name not in local}
+    return shared, {name: tensor for name, tensor in tensors.items() if name in local}
+
+
+def _modules(names: Iterable[str]) -> list[str]:
+    """List every module that holds a parameter: for ``rotation.0.weight``, ``rotation`` and ``rotation.0``."""
+    paths = (accumulate(name.split(".")[:-1], "{}.{}".format) for name in names)
+    return sorted({module for path in paths for module in path})
