@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -28,7 +27,6 @@ from fedswin.config import Encoding
 from fedswin.errors import FedSwinError
 from fedswin.federation.encoding import Tensors, decode, encode, misfit
 from fedswin.federation.refusal import UpdateRefusedError
-from fedswin.weights.file import load_parameters, parameters
 
 
 class Download(NamedTuple):
@@ -207,28 +205,3 @@ def _check_finite(name: str, tensor: Tensor) -> None:
             f"{name} holds values that are not finite: the training has diverged. Lower the learning rate or the "
             "gradient clip, and start again from the last good model."
         )
-
-
-# client.py calls what follows until it exchanges tensors.
-
-Arrays = dict[str, np.ndarray]
-"""A model on the wire: float32 arrays by parameter name."""
-
-
-def pack(model: nn.Module) -> Arrays:
-    """Copy the model's floating-point parameters; integer buffers stay where they are."""
-    return {name: tensor.numpy() for name, tensor in parameters(model).items()}
-
-
-def unpack(model: nn.Module, arrays: Mapping[str, Any], where: str) -> None:
-    """Load ``arrays`` into the model; names and shapes must be exactly the model's.
-
-    Raises:
-        FedSwinError: if they are not.
-    """
-    load_parameters(model, {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}, where)
-
-
-def size_of(arrays: Mapping[str, np.ndarray]) -> int:
-    """Return the bytes of the arrays' values."""
-    return sum(array.nbytes for array in arrays.values())
