@@ -247,7 +247,8 @@ class FederationSettings(Section):
     local: list[str] = Field(default_factory=list)
     """Modules that each site keeps to itself, such as ``rotation`` or ``out``: trained there and never sent."""
     proximal: NotNegative = 0.0
-    """FedProx's mu (Li et al., 2020): pulls a site's model towards the global one; 0 switches it off."""
+    """FedProx's mu (Li et al., 2020): pulls a site's model towards the global one; 0 switches it off. It has no effect
+    in ``fedswin train``, where there is no global model."""
     aggregation: AggregationSettings = AggregationSettings()
     selection: SelectionSettings = SelectionSettings()
     reset_optimizer: bool = False

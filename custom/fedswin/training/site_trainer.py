@@ -14,6 +14,7 @@ from fedswin.data.datalist import Site
 from fedswin.tasks import build_task
 from fedswin.training.journal import Journal
 from fedswin.training.memory import keep_freed_memory
+from fedswin.training.proximal import ProximalTerm
 from fedswin.training.trainer import Trainer, make_deterministic, pick_device
 
 AddScalar = Callable[[str, float, int], None]
@@ -83,7 +84,7 @@ class SiteTrainer:
             for name, value in values.items():
                 self._add_scalar(f"train/{name}", value, step)
 
-        means = self._trainer.run(first, steps, log)
+        means = self._trainer.run(first, steps, log, self._proximal_term())
         self._journal.write("waiting", round_number)
         return LocalRound(means, steps, self.task.training_cases, time.perf_counter() - started)
 
@@ -94,3 +95,7 @@ class SiteTrainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state returned by `state_dict`."""
         self._trainer.load_state_dict(state)
+
+    def _proximal_term(self) -> ProximalTerm | None:
+        federation = self._job.federation
+        return ProximalTerm(self.model, federation.proximal, federation.local) if federation.proximal else None
