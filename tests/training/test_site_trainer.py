@@ -1,4 +1,4 @@
-"""A site's round: the pull starts anew from each global model."""
+"""A site's round: the pull starts anew from each global model, and a failed round can be left behind."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from fedswin.config import Job
 from fedswin.data.datalist import Site
+from fedswin.errors import FedSwinError
 from fedswin.training import site_trainer
 from fedswin.training.journal import JOURNAL, Journal
 from fedswin.training.site_trainer import SiteTrainer
-from fedswin.weights.file import parameters
+from fedswin.weights.file import load_parameters, parameters
 from training import small_task
 from training.small_task import SmallTask
 
@@ -65,3 +67,20 @@ def test_a_module_of_the_site_s_own_trains_as_if_nothing_pulled(start: Any) -> N
     all_pulled, head_free = way(small_task.job(**strong)), way(small_task.job(**strong, local=["head"]))
     assert all_pulled["head"] < 0.05 < 0.1 < head_free["head"]
     assert head_free["body"] < 0.05
+
+
+def test_after_a_failed_round_a_site_goes_on_from_what_it_had_before(start: Any) -> None:
+    trainer, _ = start(small_task.job())
+    undisturbed, _ = start(small_task.job())
+    for each in (trainer, undisturbed):
+        each.train(0)
+    model, state = parameters(trainer.model), trainer.state_dict()
+    trainer.task.breaks_at = 4
+    with pytest.raises(FedSwinError, match="not finite"):
+        trainer.train(1)
+    load_parameters(trainer.model, model, "the global model")
+    trainer.load_state_dict(state)
+    trainer.task.breaks_at = 1000
+    assert trainer.train(1).train == undisturbed.train(1).train
+    expected = parameters(undisturbed.model)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in parameters(trainer.model).items())

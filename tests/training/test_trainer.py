@@ -1,15 +1,19 @@
-"""The training loop against AdamW written out, with and without a proximal term."""
+"""The training loop against AdamW written out, with and without a proximal term; a state is taken and put back."""
 
 from __future__ import annotations
+
+import io
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from fedswin.errors import FedSwinError
 from fedswin.training.proximal import ProximalTerm
 from fedswin.training.schedule import warmup_cosine
 from fedswin.training.trainer import Trainer
-from fedswin.weights.file import parameters
+from fedswin.weights.file import load_parameters, parameters
 from training import small_task
 from training.small_task import SmallTask
 
@@ -23,6 +27,13 @@ def distance(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def saved_and_loaded(state: dict[str, Any]) -> dict[str, Any]:
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return dict(torch.load(file, weights_only=True))
 
 
 def test_without_a_proximal_term_it_is_clipped_adamw_bit_for_bit() -> None:
@@ -80,3 +91,45 @@ def test_the_larger_mu_the_nearer_a_model_stays_to_where_it_started() -> None:
         Trainer(task, small_task.job(local_steps=100), CPU).run(0, 100, proximal=ProximalTerm(task.model, mu))
         ways.append(distance(parameters(task.model), start))
     assert ways[0] > 2 * ways[1] > 20 * ways[2] > 0
+
+
+@pytest.mark.parametrize("steps_before", [0, 2])
+def test_a_state_put_back_after_a_failed_round_gives_the_bits_of_one_that_never_failed(steps_before: int) -> None:
+    task, undisturbed = SmallTask(), SmallTask()
+    trainer, other = Trainer(task, JOB, CPU), Trainer(undisturbed, JOB, CPU)
+    trainer.run(0, steps_before)
+    other.run(0, steps_before)
+    model, state = parameters(task.model), trainer.state_dict()
+    for _ in range(2):  # fails, and fails again
+        task.breaks_at = 4
+        with pytest.raises(FedSwinError, match="step 4: the gradient is not finite"):
+            trainer.run(2, 3)
+        assert not same(parameters(task.model), model)
+        load_parameters(task.model, model, "the model of before")
+        trainer.load_state_dict(state)
+    task.breaks_at = 1000
+    assert trainer.run(2, 3) == other.run(2, 3)
+    assert same(parameters(task.model), parameters(undisturbed.model))
+
+
+def test_a_state_that_was_taken_does_not_change_with_what_follows() -> None:
+    trainer = Trainer(SmallTask(), JOB, CPU)
+    trainer.run(0, 2)
+    state = trainer.state_dict()
+    kept = saved_and_loaded(state)
+    trainer.run(2, 2)
+    trainer.load_state_dict(state)
+    trainer.run(2, 2)
+    torch.testing.assert_close(state, kept, rtol=0, atol=0)
+    assert float(state["optimizer"]["state"][0]["step"]) == 2
+
+
+def test_a_state_read_from_a_file_is_as_good() -> None:
+    task, later = SmallTask(), SmallTask()
+    trainer, resumed = Trainer(task, JOB, CPU), Trainer(later, JOB, CPU)
+    trainer.run(0, 3)
+    load_parameters(later.model, parameters(task.model), "the checkpoint")
+    resumed.load_state_dict(saved_and_loaded(trainer.state_dict()))
+    trainer.run(3, 3)
+    resumed.run(3, 3)
+    assert same(parameters(task.model), parameters(later.model))

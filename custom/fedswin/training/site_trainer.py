@@ -72,7 +72,14 @@ class SiteTrainer:
         return metrics
 
     def train(self, round_number: int) -> LocalRound:
-        """Train for ``federation.local_steps``, from global model ``round_number`` on."""
+        """Train for ``federation.local_steps``, from global model ``round_number`` on.
+
+        Raises:
+            FedSwinError: if a gradient is not finite. After this or any other exception the model and the optimizer
+                are somewhere in the middle of the round. To go on in a later one, load a global model, and
+                `load_state_dict` what `state_dict` returned before; modules of ``federation.local``, which no global
+                model has, must be put back with it.
+        """
         steps = self._job.federation.local_steps
         first = round_number * steps
         if self._job.federation.reset_optimizer:
@@ -89,11 +96,11 @@ class SiteTrainer:
         return LocalRound(means, steps, self.task.training_cases, time.perf_counter() - started)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the trainer's state, see `Trainer.state_dict`."""
+        """Return a copy of the trainer's state, see `Trainer.state_dict`."""
         return self._trainer.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a state returned by `state_dict`."""
+        """Take up a state that `state_dict` returned."""
         self._trainer.load_state_dict(state)
 
     def _proximal_term(self) -> ProximalTerm | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from typing import Any
@@ -130,10 +131,11 @@ class Trainer:
         """Return what a later process needs, beside the model, to go on as if never interrupted.
 
         Batches, views and the learning rate are functions of the study's step and the seed, so the
-        optimizer's moments are all there is.
+        optimizer's moments are all there is. It is a copy, which further steps leave as it is.
         """
-        return {"optimizer": self._optimizer.state_dict()}
+        return {"optimizer": copy.deepcopy(self._optimizer.state_dict())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the state that `state_dict` returned."""
-        self._optimizer.load_state_dict(state["optimizer"])
+        """Take up a state that `state_dict` returned, in this process or another; ``state`` may be taken up again."""
+        # AdamW steps in place on the very tensors that it is given.
+        self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
