@@ -57,7 +57,8 @@ class DataSettings(Section):
     fold: Annotated[int, Field(ge=0)] | None = None
     """The fold whose patients are for validation, from 0; null keeps the split of the datalist."""
     max_bad_cases: Annotated[int, Field(ge=0)] = 1
-    """Cases that a site may skip because they cannot be read; with more of them it takes no part."""
+    """Cases of training and validation that a site may skip because something is wrong with their files, which its own
+    log then says; with more of them it takes no part."""
     cache: Literal["memory", "disk"] = "memory"
     """Where preprocessed volumes are kept: in RAM, or below ``FEDSWIN_CACHE`` (default ``~/.cache/fedswin``)."""
 
