@@ -58,7 +58,8 @@ class DataSettings(Section):
     fold: Annotated[int, Field(ge=0)] | None = None
     """The fold whose patients are for validation, from 0; null keeps the split of the datalist."""
     max_bad_cases: Annotated[int, Field(ge=0)] = 1
-    """Cases that a site may skip because they cannot be read; with more of them it takes no part."""
+    """Cases of training and validation that a site may skip because something is wrong with their files, which its own
+    log then says; with more of them it takes no part."""
     cache: Literal["memory", "disk"] = "memory"
     """Where preprocessed volumes are kept: in RAM, or below ``FEDSWIN_CACHE`` (default ``~/.cache/fedswin``)."""
 
@@ -250,7 +251,8 @@ class FederationSettings(Section):
     local: list[str] = Field(default_factory=list)
     """Modules that each site keeps to itself, such as ``rotation`` or ``out``: trained there and never sent."""
     proximal: NotNegative = 0.0
-    """FedProx's mu (Li et al., 2020): pulls a site's model towards the global one; 0 switches it off."""
+    """FedProx's mu (Li et al., 2020): pulls a site's model towards the global one; 0 switches it off. It has no effect
+    in ``fedswin train``, where there is no global model."""
     aggregation: AggregationSettings = AggregationSettings()
     selection: SelectionSettings = SelectionSettings()
     reset_optimizer: bool = False

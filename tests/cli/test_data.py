@@ -29,7 +29,8 @@ def test_bad_data_stops_a_study_before_it_starts(
     study: Path, fedswin: Command, command: str, damage: Callable[[Path], None], words: str
 ) -> None:
     damage(study)
-    code, _, error = fedswin(command, FINETUNE, "--data", "the sites", "--out", "runs/out")
+    none = ["--set", "data.max_bad_cases=0"]
+    code, _, error = fedswin(command, FINETUNE, "--data", "the sites", "--out", "runs/out", *none)
     assert code == 1
     assert words in error
     assert "Traceback" not in error

@@ -51,6 +51,14 @@ def test_a_run_cut_off_after_a_round_is_resumed_to_the_same_model(sites, tmp_pat
         run(tiny.job({**tiny.PRETRAIN, "seed": 5}), sites / "a", tmp_path / "cut", resume=True)
 
 
+def test_nothing_pulls_where_there_is_no_global_model(sites, tmp_path):
+    short = {"rounds": 1, "local_steps": 2, "proximal": 10.0}
+    run(tiny.job({**tiny.FINETUNE, "federation": short}), sites / "a", tmp_path / "out")
+    trained = read_records(tmp_path / "out")[1]["sites"]["a"]["train"]
+    assert "loss" in trained
+    assert "proximal" not in trained
+
+
 def test_pooled_sites_hold_every_case_once(sites):
     both = [read_site(sites / name) for name in ("a", "b")]
     pool = pool_sites(both)

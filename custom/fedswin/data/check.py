@@ -30,12 +30,16 @@ _HU_FIX = "Convert it again from DICOM with 'fedswin data convert', which applie
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault: how bad it is, which file or list it is about, the problem, and what to do."""
+    """One fault: how bad it is, which file or list it is about, the problem, and what to do.
+
+    ``case`` is the case that the file belongs to, ``None`` for a fault of the datalist.
+    """
 
     severity: Literal["error", "warning"]
     where: str
     problem: str
     fix: str
+    case: Case | None = None
 
     def __str__(self) -> str:
         return f"{self.where}: {self.problem}. {self.fix}"
@@ -46,6 +50,7 @@ def check_site(
     *,
     labels: SegmentationSettings | None,
     read_labels: bool,
+    labelled: bool = False,
     channels: Sequence[str] = ("CT",),
     splits: Sequence[str] = SPLITS,
     progress: Callable[[int, int], None] | None = None,
@@ -60,12 +65,13 @@ def check_site(
         labels: the classes that the site's label values must stand for, or ``None`` to allow every whole number.
         read_labels: whether to check label maps. Pre-training has no business with them: with ``False``
             no label file is touched.
+        labelled: whether to leave aside the cases without a label.
         channels: the modality of each channel that an image must have.
         splits: the splits whose cases are read.
         progress: called with ``(cases done, cases in all)`` after each case.
         workers: how many cases are read at the same time; each takes the memory of one image and label.
     """
-    cases = [case for split in splits for case in site.cases(split)]
+    cases = [case for split in splits for case in site.cases(split, labelled=labelled)]
     unfit = _unfit(site, cases, labels) if labels and read_labels else []
     known = None if unfit else labels
     inspect = partial(_inspect, site, labels=known, read_labels=read_labels, channels=channels)
@@ -111,18 +117,18 @@ def _inspect(
 ) -> list[Finding]:
     findings: list[Finding] = []
     image = label = None
-    with _collected(site, findings):
+    with _collected(site, findings, case):
         image = read_volume(case.image, len(channels))
         voxels = read_voxels(case.image, len(channels))
         problem = hu_problem(voxels) if channels == ("CT",) else None
         if problem:
-            findings.append(Finding("warning", _where(site, case.image), problem, _HU_FIX))
+            findings.append(Finding("warning", _where(site, case.image), problem, _HU_FIX, case))
     if not case.label or not read_labels:
         return findings
-    with _collected(site, findings):
+    with _collected(site, findings, case):
         label = read_volume(case.label)
         _require_labels(case, case.label, read_voxels(case.label), labels)
-    with _collected(site, findings):
+    with _collected(site, findings, case):
         if image is not None and label is not None:
             require_same_grid(case.label, image, label)
     return findings
@@ -140,11 +146,11 @@ def _require_labels(case: Case, path: Path, voxels: Voxels, labels: Segmentation
 
 
 @contextmanager
-def _collected(site: Site, findings: list[Finding]) -> Iterator[None]:
+def _collected(site: Site, findings: list[Finding], case: Case | None = None) -> Iterator[None]:
     try:
         yield
     except VolumeError as error:
-        findings.append(Finding("error", _where(site, error.path), error.problem, error.fix))
+        findings.append(Finding("error", _where(site, error.path), error.problem, error.fix, case))
 
 
 def _where(site: Site, path: Path) -> str:

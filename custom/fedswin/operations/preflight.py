@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.console import Console
 
 from fedswin.config import Job
-from fedswin.data.check import check_site, require_sound
 from fedswin.data.datalist import DATALIST, Site, read_site, site_folders
+from fedswin.data.usable_cases import usable_cases
 from fedswin.errors import FedSwinError, nearest
 from fedswin.operations.handover_table import show_handover
 from fedswin.tasks import training_cases
@@ -27,7 +27,7 @@ class Plan:
     """A study that can start.
 
     Attributes:
-        sites: the sites that train.
+        sites: the sites that train, without the cases that are skipped.
         initial: global model 0.
     """
 
@@ -50,27 +50,14 @@ def plan_study(job: Job, data: Path, init: Path | None, *, strict: bool, console
             do not fit.
     """
     initial = plan_initial_state(job, init, console)
-    sites = [read_site(folder) for folder in _wanted_folders(job, data)]
-    for site in sites:
+    sites = []
+    for site in [read_site(folder) for folder in _wanted_folders(job, data)]:
         with console.status(f"checking the data of {site.name}"):
-            warnings = check_for_job(job, site, strict=strict)
+            usable, warnings = usable_cases(job, site, strict=strict)
         for warning in warnings:
             console.print(f"Warning: {warning}", markup=False)
+        sites.append(usable)
     return Plan(_able_sites(job, sites, data, console), initial)
-
-
-def check_for_job(job: Job, site: Site, *, strict: bool) -> list[str]:
-    """Check a site's files for ``job`` and return the warnings; no test case and for pre-training no label is opened.
-
-    Raises:
-        FedSwinError: if a file cannot be used; with ``strict``, if there is a warning.
-    """
-    finetuning = job.task == "finetune"
-    splits = ("training", "validation")
-    findings = check_site(
-        site, labels=job.segmentation, read_labels=finetuning, channels=job.data.channels, splits=splits
-    )
-    return [str(finding) for finding in require_sound(findings, strict=strict)]
 
 
 def plan_initial_state(job: Job, init: Path | None, console: Console) -> Handover:
@@ -91,13 +78,14 @@ def plan_initial_state(job: Job, init: Path | None, console: Console) -> Handove
 
 def _able_sites(job: Job, sites: Sequence[Site], data: Path, console: Console) -> list[Site]:
     able = [site for site in sites if training_cases(job, site)]
+    needed = "labelled training case" if job.task == "finetune" else "training case"
     for site in sites:
         if site not in able:
-            console.print(f"{site.name} takes no part: it has no labelled training case", markup=False)
+            console.print(f"{site.name} takes no part: it has no {needed} that can be used", markup=False)
     if len(able) < job.federation.min_sites:
         raise FedSwinError(
             f"{data}: {len(able)} of {len(sites)} sites can take part, and federation.min_sites is "
-            f"{job.federation.min_sites}. Label cases at more sites, or lower min_sites."
+            f"{job.federation.min_sites}. Mend or label cases at more sites, or lower min_sites."
         )
     return able
 

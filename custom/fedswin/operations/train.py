@@ -116,7 +116,7 @@ class _LocalStudy:
         self._run = RunFolder(out, job, first_round=self.first)
         first_step = self.first * job.federation.local_steps
         self._curves = SummaryWriter(str(out / "tensorboard" / site.name), purge_step=first_step)
-        self._trainer = SiteTrainer(job, site, Journal(self.folder), self._curves.add_scalar)
+        self._trainer = SiteTrainer(_without_pull(job), site, Journal(self.folder), self._curves.add_scalar)
         self._site = site.name
         self._report: Record = {}
         load_parameters(
@@ -150,6 +150,11 @@ class _LocalStudy:
     def close(self) -> None:
         """Finish the curves."""
         self._curves.close()
+
+
+def _without_pull(job: Job) -> Job:
+    """Switch FedProx off: one site alone has no global model to stay near."""
+    return job.model_copy(update={"federation": job.federation.model_copy(update={"proximal": 0.0})})
 
 
 def _read_checkpoint(job: Job, site: Site, out: Path) -> dict[str, Any]:

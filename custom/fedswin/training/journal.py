@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 JOURNAL = "journal.jsonl"
+
+log = logging.getLogger(__name__)
 
 
 class Journal:
@@ -14,15 +17,25 @@ class Journal:
 
     Every line has ``phase`` (``reading``, ``scoring``, ``training`` or ``waiting``) and ``round``; a line
     of training also has ``step``, ``of`` (the steps of the round) and the step's values.
+
+    It is there for displays alone, so a line that cannot be written, such as on a full disk, is lost and training goes
+    on; the first one is logged.
     """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / JOURNAL).open("a", buffering=1)
+        self._path = folder / JOURNAL
+        self._file = self._path.open("a", buffering=1)
+        self._complete = True
 
     def write(self, phase: str, round_number: int, **values: Any) -> None:
         """Append one line."""
-        self._file.write(json.dumps({"phase": phase, "round": round_number, **values}) + "\n")
+        try:
+            self._file.write(json.dumps({"phase": phase, "round": round_number, **values}) + "\n")
+        except OSError as error:
+            if self._complete:
+                log.warning("%s cannot be written (%s). Training goes on.", self._path, error.strerror)
+            self._complete = False
 
 
 def last_entry(folder: Path) -> dict[str, Any] | None:

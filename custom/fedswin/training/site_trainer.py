@@ -14,6 +14,7 @@ from fedswin.data.datalist import Site
 from fedswin.tasks import build_task
 from fedswin.training.journal import Journal
 from fedswin.training.memory import keep_freed_memory
+from fedswin.training.proximal import ProximalTerm
 from fedswin.training.trainer import Trainer, make_deterministic, pick_device
 
 AddScalar = Callable[[str, float, int], None]
@@ -71,7 +72,14 @@ class SiteTrainer:
         return metrics
 
     def train(self, round_number: int) -> LocalRound:
-        """Train for ``federation.local_steps``, from global model ``round_number`` on."""
+        """Train for ``federation.local_steps``, from global model ``round_number`` on.
+
+        Raises:
+            FedSwinError: if a gradient is not finite. After this or any other exception the model and the optimizer
+                are somewhere in the middle of the round. To go on in a later one, load a global model, and
+                `load_state_dict` what `state_dict` returned before; modules of ``federation.local``, which no global
+                model has, must be put back with it.
+        """
         steps = self._job.federation.local_steps
         first = round_number * steps
         if self._job.federation.reset_optimizer:
@@ -83,14 +91,18 @@ class SiteTrainer:
             for name, value in values.items():
                 self._add_scalar(f"train/{name}", value, step)
 
-        means = self._trainer.run(first, steps, log)
+        means = self._trainer.run(first, steps, log, self._proximal_term())
         self._journal.write("waiting", round_number)
         return LocalRound(means, steps, self.task.training_cases, time.perf_counter() - started)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the trainer's state, see `Trainer.state_dict`."""
+        """Return a copy of the trainer's state, see `Trainer.state_dict`."""
         return self._trainer.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a state returned by `state_dict`."""
+        """Take up a state that `state_dict` returned."""
         self._trainer.load_state_dict(state)
+
+    def _proximal_term(self) -> ProximalTerm | None:
+        federation = self._job.federation
+        return ProximalTerm(self.model, federation.proximal, federation.local) if federation.proximal else None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fedswin.config import Job
 from fedswin.errors import FedSwinError
+from fedswin.training.proximal import ProximalTerm
 from fedswin.training.schedule import warmup_cosine
 from fedswin.training.scores import mean_scores
 from fedswin.training.task import Task
@@ -66,32 +69,42 @@ class Trainer:
             weight_decay=settings.weight_decay,
         )
 
-    def run(self, first: int, steps: int, log: StepLog = lambda step, values: None) -> dict[str, float]:
+    def run(
+        self,
+        first: int,
+        steps: int,
+        log: StepLog = lambda step, values: None,
+        proximal: ProximalTerm | None = None,
+    ) -> dict[str, float]:
         """Run optimizer steps ``first`` to ``first + steps - 1`` of the study.
+
+        Args:
+            first: the study's step to start at.
+            steps: how many to make.
+            log: is told of each step.
+            proximal: is added to ``loss``, and reported as ``proximal`` beside the loss's other parts.
 
         Returns:
             The mean of each loss over the steps.
 
         Raises:
-            FedSwinError: if a loss is not finite.
+            FedSwinError: if a gradient is not finite. The steps before it stay made.
         """
         self.task.model.train()
         history = []
         for step in range(first, first + steps):
             started = time.perf_counter()
-            values = self._step(step)
+            values = self._step(step, proximal)
             history.append(values)
             log(step, values | {"seconds": time.perf_counter() - started})
         return mean_scores(history)
 
-    def _step(self, step: int) -> dict[str, float]:
+    def _step(self, step: int, proximal: ProximalTerm | None) -> dict[str, float]:
         settings = self._job.trainer
         rate = warmup_cosine(step, settings.learning_rate, settings.warmup_steps, self._job.total_steps)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        batch = self.task.batch(step)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=settings.amp and self._device.type == "cuda"):
-            losses = self.task.losses(batch)
+        losses = self._losses(step, proximal)
         self._optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()
         norm = torch.nn.utils.clip_grad_norm_(self.task.model.parameters(), settings.gradient_clip or float("inf"))
@@ -104,14 +117,25 @@ class Trainer:
         self._optimizer.step()
         return values | {"learning_rate": rate, "gradient_norm": float(norm)}
 
+    def _losses(self, step: int, proximal: ProximalTerm | None) -> dict[str, Tensor]:
+        batch = self.task.batch(step)
+        amp = self._job.trainer.amp and self._device.type == "cuda"
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=amp):
+            losses = self.task.losses(batch)
+        if proximal is None:
+            return losses
+        pull = proximal()
+        return losses | {"loss": losses["loss"] + pull, "proximal": pull}
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a later process needs, beside the model, to go on as if never interrupted.
 
         Batches, views and the learning rate are functions of the study's step and the seed, so the
-        optimizer's moments are all there is.
+        optimizer's moments are all there is. It is a copy, which further steps leave as it is.
         """
-        return {"optimizer": self._optimizer.state_dict()}
+        return {"optimizer": copy.deepcopy(self._optimizer.state_dict())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the state that `state_dict` returned."""
-        self._optimizer.load_state_dict(state["optimizer"])
+        """Take up a state that `state_dict` returned, in this process or another; ``state`` may be taken up again."""
+        # AdamW steps in place on the very tensors that it is given.
+        self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))

@@ -1,0 +1,62 @@
+"""Before a study starts: a site may have a damaged case, which is shown and left out of all that follows."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from end_to_end import tiny
+from fedswin.config import Job
+from fedswin.data.datalist import Site, read_site
+from fedswin.errors import FedSwinError
+from fedswin.operations.preflight import Plan, plan_study
+from fedswin.operations.train import pool_sites
+from fedswin.tasks import training_cases
+
+JOB = tiny.job(tiny.FINETUNE)
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> Path:
+    """Two sites whose first training case is damaged."""
+    tiny.write_sites(tmp_path, {"a": 3, "b": 2})
+    for name in "ab":
+        damage(read_site(tmp_path / name), 0)
+    return tmp_path
+
+
+def damage(site: Site, number: int) -> None:
+    site.cases("training")[number].image.write_text("this is no NIfTI")
+
+
+def plan(data: Path, job: Job = JOB, *, strict: bool = False) -> tuple[Plan, str]:
+    """Return the plan, and what a person is shown."""
+    console = Console(file=io.StringIO(), width=1000)
+    return plan_study(job, data, None, strict=strict, console=console), console.file.getvalue()
+
+
+def test_a_study_is_planned_without_a_site_s_damaged_case_which_is_shown(sites: Path) -> None:
+    found, shown = plan(sites)
+    assert {site.name: training_cases(JOB, site) for site in found.sites} == {"a": 2, "b": 1}
+    for name in "ab":
+        [line] = [line for line in shown.splitlines() if line.startswith(f"Warning: {name}/images/case0.nii.gz: ")]
+        assert line.endswith("Until then the case will be skipped.")
+
+
+def test_pooled_sites_may_have_one_damaged_case_each(sites: Path) -> None:
+    found, _ = plan(sites)
+    assert training_cases(JOB, pool_sites(found.sites)) == 3
+
+
+def test_two_damaged_cases_of_a_site_stop_the_study(sites: Path) -> None:
+    damage(read_site(sites / "a"), 1)
+    with pytest.raises(FedSwinError, match="a: too many cases cannot be used: 2, and data.max_bad_cases is 1"):
+        plan(sites)
+
+
+def test_strict_takes_no_damaged_case(sites: Path) -> None:
+    with pytest.raises(FedSwinError, match="a/images/case0.nii.gz: cannot be read as NIfTI"):
+        plan(sites, strict=True)
