@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from fedswin.output import write_whole
+from fedswin.durable import written_whole
 
 OUTCOME = "outcome.json"
 
@@ -35,7 +35,8 @@ class Outcome:
 
 def write_outcome(run: Path, outcome: Outcome) -> None:
     """Write how the study in ``run`` ended."""
-    write_whole(run / OUTCOME, json.dumps(asdict(outcome), indent=2) + "\n")
+    with written_whole(run / OUTCOME) as file:
+        file.write(f"{json.dumps(asdict(outcome), indent=2)}\n".encode())
 
 
 def read_outcome(run: Path) -> Outcome | None:

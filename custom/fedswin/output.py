@@ -39,13 +39,6 @@ def short_names(paths: Sequence[Path]) -> list[str]:
     return [path.relative_to(shared).as_posix() for path in absolute]
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write ``text`` to ``path``; a reader sees the old file or the new one, never a part."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
-
-
 @contextmanager
 def staged(out: Path) -> Iterator[Path]:
     """Give a folder beside ``out`` that takes its place when the block ends well, and goes if it does not.

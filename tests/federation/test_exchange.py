@@ -14,10 +14,10 @@ from end_to_end import tiny
 from fedswin.errors import FedSwinError
 from fedswin.federation.encoding import SCALE, Tensors, decode, encode
 from fedswin.federation.exchange import Download, ServerExchange, SiteExchange, wire_bytes
-from fedswin.federation.local import local_names, split
 from fedswin.federation.refusal import UpdateRefusedError
 from fedswin.tasks import build_model
 from fedswin.weights.file import load_parameters, parameters
+from fedswin.weights.local import local_names, split
 
 ENCODINGS = ["fp32", "fp16", "int8"]
 LOSSY = ["fp16", "int8"]

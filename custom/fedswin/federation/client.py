@@ -22,6 +22,7 @@ from fedswin.federation import messages
 from fedswin.federation.exchange import Download, wire_bytes
 from fedswin.federation.site_model import SiteModel
 from fedswin.federation.state import StateFolder
+from fedswin.run_lock import lock_run
 from fedswin.training.journal import Journal
 from fedswin.training.site_trainer import SiteTrainer
 
@@ -36,11 +37,13 @@ def serve() -> None:
     job = load_job(Path(os.environ[messages.JOB_FILE_VARIABLE]))
     flare.init()
     name = flare.get_site_name()
-    worker = SiteWorker(job, name, Path(os.environ[messages.STUDY_FOLDER_VARIABLE], "sites", name))
-    while flare.is_running():
-        task = flare.receive()
-        if task is not None:
-            flare.send(worker.answer(flare.get_task_name(), task))
+    folder = Path(os.environ[messages.STUDY_FOLDER_VARIABLE], "sites", name)
+    with lock_run(folder):
+        worker = SiteWorker(job, name, folder)
+        while flare.is_running():
+            task = flare.receive()
+            if task is not None:
+                flare.send(worker.answer(flare.get_task_name(), task))
 
 
 class SiteWorker:
@@ -60,6 +63,7 @@ class SiteWorker:
         self._states = StateFolder(folder / "state")
         self._trainer: SiteTrainer | None = None
         self._model: SiteModel
+        self._start: dict[str, Any]
         self._is_restored = False
         self._previous = -1  # the round that this site last sent an update in
         self._failures = 0  # in a row
@@ -114,6 +118,7 @@ class SiteWorker:
             if not trainer.task.training_cases:
                 raise FedSwinError("This site has no case to train on.")
             self._model = SiteModel(trainer.model, self._job.federation)
+            self._start = trainer.state_dict()
             self._trainer = trainer
         return self._trainer
 
@@ -123,7 +128,9 @@ class SiteWorker:
         The site may have trained that round already, if the server was stopped before it had all updates.
         """
         found = self._states.load(below=number)
-        state = found[1] if found else {"trainer": None, "model": None}
+        if not found and number:
+            log.warning("This site has no state from before round %d, so its optimizer starts anew", number)
+        state: dict[str, Any] = found[1] if found else {"trainer": self._start, "model": None}
         self._ready().load_state_dict(state["trainer"])
         self._model.load_state_dict(state["model"])
         self._is_restored = True
@@ -131,8 +138,8 @@ class SiteWorker:
 
 def _kind(error: Exception) -> str:
     """Name the kind of an error, without its message: that may hold a path."""
-    code = getattr(error, "errno", None)
-    return type(error).__name__ + (f" ({errno.errorcode[code]})" if code in errno.errorcode else "")
+    code = errno.errorcode.get(error.errno or 0) if isinstance(error, OSError) else None
+    return type(error).__name__ + (f" ({code})" if code else "")
 
 
 def _site_data(name: str) -> Site:

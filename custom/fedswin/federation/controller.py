@@ -18,7 +18,7 @@ from torch import Tensor
 from fedswin.config import load_job
 from fedswin.federation import messages
 from fedswin.federation.sites import StudyAbortedError
-from fedswin.federation.study import Study
+from fedswin.federation.study import STATE, Study
 from fedswin.federation.study_folder import study_folder
 from fedswin.federation.task_sites import TaskSites
 from fedswin.run_lock import lock_run
@@ -69,7 +69,7 @@ class FederatedAveraging(Controller):
     def _run_study(self, abort_signal: Signal, fl_ctx: FLContext) -> None:
         config = Path(fl_ctx.get_engine().get_workspace().get_app_config_dir(fl_ctx.get_job_id()))
         job, folder = load_job(config / messages.JOB_FILE), study_folder(fl_ctx)
-        with lock_run(folder):
+        with lock_run(folder / STATE):
             sites = TaskSites(self, fl_ctx, abort_signal, job.federation.silence_timeout)
             self._study = Study(job, folder, sites, _initial(config / messages.INITIAL_WEIGHTS))
             outcome = self._study.run()

@@ -16,12 +16,10 @@ been handed out stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import torch
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from fedswin.config import Encoding
 from fedswin.errors import FedSwinError

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from fedswin.config import Job
-from fedswin.federation.aggregation.update_guard import UpdateGuard
 from fedswin.federation.aggregation.rules import build_rule, site_weight
 from fedswin.federation.aggregation.server_optimizer import build_server_optimizer
+from fedswin.federation.aggregation.update_guard import UpdateGuard
 from fedswin.federation.encoding import Tensors
 from fedswin.federation.exchange import Download, ServerExchange
-from fedswin.federation.local import local_names, split
+from fedswin.weights.local import local_names, split
 
 
 class GlobalModel:
@@ -82,7 +82,7 @@ class GlobalModel:
         """
         mean = self._rule.mean()
         current = {name: tensor.numpy() for name, tensor in self.published.items()}
-        target = self._optimizer.step(current, mean) if self._optimizer else mean
+        target = self._optimizer.step(current, mean)
         self._exchange.publish({name: torch.from_numpy(array) for name, array in target.items()})
         self._guard.close_round(norms)
 
@@ -92,7 +92,7 @@ class GlobalModel:
             "local": self._first_local,
             "exchange": self._exchange.state_dict(),
             "guard": self._guard.state_dict(),
-            "optimizer": self._optimizer.state_dict() if self._optimizer else None,
+            "optimizer": {name: torch.from_numpy(array) for name, array in self._optimizer.state_dict().items()},
         }
 
     @classmethod
@@ -101,6 +101,5 @@ class GlobalModel:
         model = cls(job, {**state["exchange"]["published"], **state["local"]})
         model._exchange.load_state_dict(state["exchange"])
         model._guard.load_state_dict(state["guard"])
-        if model._optimizer:
-            model._optimizer.load_state_dict(state["optimizer"])
+        model._optimizer.load_state_dict({name: tensor.numpy() for name, tensor in state["optimizer"].items()})
         return model

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from nvflare.apis.fl_constant import FQCN
 from nvflare.apis.shareable import Shareable
+from nvflare.fuel.f3.cellnet.fqcn import FQCN
 
 from fedswin.federation import messages
 

@@ -9,8 +9,8 @@ from torch import nn
 from fedswin.config import FederationSettings
 from fedswin.federation.encoding import Tensors
 from fedswin.federation.exchange import Download, SiteExchange
-from fedswin.federation.local import local_names, split
 from fedswin.weights.file import load_parameters, parameters
+from fedswin.weights.local import local_names, split
 
 
 class SiteModel:

@@ -65,6 +65,7 @@ class Study:
         self._states = StateFolder(folder / STATE)
         self._number = 0
         self._made: Record = {"status": "initial", "sites": {}}  # how global model ``number`` came about
+        self._score: Record = {}  # of the newest global model that has one
         self._model = self._take_up(initial)
         self._run = RunFolder(folder, job, first_round=self._number)
         self._run.save_last(self._model.published, self._number)
@@ -138,7 +139,7 @@ class Study:
         self._record(tally.scores)
         if last:
             return Outcome("completed", self._number, f"All {self._number} rounds are done.")
-        if self._run.patience_ran_out:
+        if self._run.selection.should_stop:
             patience = self._job.federation.selection.patience
             return Outcome("early_stopping", self._number, f"The last {patience} models were no better than the best.")
         self._make_next(tally)

@@ -54,7 +54,9 @@ def fetch(
     outcome = read_outcome(out)
     if not (outcome and outcome.is_final):
         why = outcome.message if outcome else f"It was cut off ({about['status']})."
-        raise FedSwinError(f"{out} holds what there is of an unfinished study. {why} Go on with submit --resume {job_id}.")
+        raise FedSwinError(
+            f"{out} holds what there is of an unfinished study. {why} Go on with submit --resume {job_id}."
+        )
 
 
 def arrange_run(job_id: str, workspace: Path, run: Path) -> None:

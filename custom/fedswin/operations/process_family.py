@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 import uuid
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ MARK_VARIABLE = "FEDSWIN_SIMULATION"
 """Environment variable that every process of a simulation inherits."""
 
 _END_SECONDS = 10.0
+_GONE_SECONDS = 30.0
 
 
 def new_mark() -> str:
@@ -47,13 +49,22 @@ class SiteProcesses:
         self._mark = mark
         self._sites = sites
         self._processes: dict[str, psutil.Process] = {}
+        self._gone_since: dict[str, float] = {}
 
-    def gone(self) -> list[str]:
-        """Return the sites whose process has been seen, and has ended."""
+    def update(self) -> None:
+        """Look which processes run."""
         if len(self._processes) < len(self._sites):
             self._processes |= {_site_of(process): process for process in family(self._mark)}
             self._processes.pop("", None)
-        return sorted(site for site, process in self._processes.items() if not _runs(process))
+        for site, process in self._processes.items():
+            if not _runs(process):
+                self._gone_since.setdefault(site, time.monotonic())
+
+    @property
+    def gone(self) -> list[str]:
+        """The sites whose process ended a while ago; at the end of a study the simulator itself ends before that."""
+        now = time.monotonic()
+        return sorted(site for site, since in self._gone_since.items() if now - since > _GONE_SECONDS)
 
 
 def _site_of(process: psutil.Process) -> str:

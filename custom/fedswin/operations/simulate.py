@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 
@@ -28,7 +29,7 @@ from fedswin.run_folder import (
     update_provenance,
     write_provenance,
 )
-from fedswin.run_lock import RunLock, lock_run
+from fedswin.run_lock import lock_run
 from fedswin.weights.file import Weights, save_weights
 
 _WORKSPACE = "nvflare"
@@ -70,10 +71,10 @@ def simulate(
         refuse_run(out, overwrite=overwrite)
     plan = plan_study(job, data, init, strict=strict, console=console)
     sites = [site.name for site in plan.sites]
-    if not resume:
-        start_run(out, job)
     initial = out / _WORKSPACE / messages.INITIAL_WEIGHTS
     with lock_run(out) as lock:
+        if not resume:
+            start_run(out, job)
         if not initial.exists():
             write_provenance(out, job, "simulate", sites=sites, handover=plan.initial.provenance(), finished=False)
             save_weights(initial, Weights(plan.initial.tensors, job))
@@ -83,7 +84,7 @@ def simulate(
 
 
 def _run(
-    job: Job, data: Path, out: Path, sites: Sequence[str], gpus: Sequence[int], lock: RunLock, progress: StudyProgress
+    job: Job, data: Path, out: Path, sites: Sequence[str], gpus: Sequence[int], lock: TextIO, progress: StudyProgress
 ) -> None:
     """Run the simulator until it ends, and make sure that nothing of it is left."""
     mark, segment = new_mark(), _new_segment(out / _WORKSPACE)
@@ -103,7 +104,8 @@ def _run(
         try:
             while process.poll() is None:
                 progress.update()
-                _refuse_too_few(job, out, processes.gone(), sites)
+                processes.update()
+                _refuse_too_few(job, processes.gone, sites)
                 time.sleep(_POLL_SECONDS)
             progress.update()
         finally:
@@ -112,9 +114,9 @@ def _run(
     _refuse_unfinished(job, out, segment)
 
 
-def _refuse_too_few(job: Job, out: Path, gone: Sequence[str], sites: Sequence[str]) -> None:
+def _refuse_too_few(job: Job, gone: Sequence[str], sites: Sequence[str]) -> None:
     """Raise if the processes of so many sites have ended that no round can succeed: NVFlare starts none again."""
-    if len(sites) - len(gone) < job.federation.min_sites and not read_outcome(out):
+    if len(sites) - len(gone) < job.federation.min_sites:
         raise FedSwinError(
             f"The processes of {', '.join(gone)} have ended, perhaps for want of memory, and federation.min_sites is "
             f"{job.federation.min_sites}. Go on from the last finished round with --resume."

@@ -36,7 +36,7 @@ def end_with_parent() -> None:
     """
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        os.read(sys.stdin.fileno(), 1)
         end_family()
         os._exit(1)
 

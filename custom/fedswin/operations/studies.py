@@ -44,7 +44,9 @@ def list_studies(folder: Path) -> list[KeptStudy]:
         FedSwinError: if it does not exist.
     """
     if not folder.is_dir():
-        raise FedSwinError(f"{folder} does not exist. Give a kit's folder 'studies', or what FEDSWIN_STUDIES names there.")
+        raise FedSwinError(
+            f"{folder} does not exist. Give a kit's folder 'studies', or what FEDSWIN_STUDIES names there."
+        )
     studies = [_read(path) for path in folder.iterdir() if (path / "job.yaml").exists()]
     return sorted(studies, key=lambda study: study.idle_days)
 

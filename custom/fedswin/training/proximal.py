@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from fedswin.weights.local import local_names
+
 
 class ProximalTerm:
     """mu/2 times the squared distance of a model from where it is now (Li et al., 2020, section 3.2).
@@ -19,11 +21,10 @@ class ProximalTerm:
 
     def __init__(self, model: nn.Module, mu: float, local: Sequence[str] = ()) -> None:
         self._mu = mu
-        own = tuple(f"{module}." for module in local)
+        parameters = dict(model.named_parameters())
+        pulled = parameters.keys() - local_names(parameters.keys(), local)
         self._pairs = [
-            (parameter, parameter.detach().clone())
-            for name, parameter in model.named_parameters()
-            if not name.startswith(own)
+            (parameter, parameter.detach().clone()) for name, parameter in parameters.items() if name in pulled
         ]
 
     def __call__(self) -> Tensor:

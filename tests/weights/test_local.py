@@ -7,8 +7,8 @@ import torch
 
 from end_to_end import tiny
 from fedswin.errors import FedSwinError
-from fedswin.federation.local import local_names, split
 from fedswin.tasks import build_model
+from fedswin.weights.local import local_names, split
 
 NAMES = [name for name, _ in build_model(tiny.job(tiny.PRETRAIN)).named_parameters()]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from itertools import accumulate
 
+from torch import Tensor
+
 from fedswin.errors import FedSwinError, nearest
-from fedswin.federation.encoding import Tensors
 
 
 def local_names(names: Collection[str], modules: Iterable[str]) -> set[str]:
@@ -29,7 +30,7 @@ def local_names(names: Collection[str], modules: Iterable[str]) -> set[str]:
     return local
 
 
-def split(tensors: Tensors, local: Collection[str]) -> tuple[Tensors, Tensors]:
+def split(tensors: Mapping[str, Tensor], local: Collection[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Part ``tensors`` into those that are shared and those whose names are ``local``; none is copied.
 
     The server so parts the initial weights, and sends a new site both halves. The site so parts what comes, takes the
