@@ -7,6 +7,7 @@ from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
 from nvflare.app_common.aggregators.model_aggregator import ModelAggregator
 
 from fedswin.federation.aggregation.exact_mean import ExactMean
+from fedswin.federation.aggregation.update_guard import UpdateGuard
 
 
 class ExactMeanAggregator(ModelAggregator):
@@ -14,11 +15,14 @@ class ExactMeanAggregator(ModelAggregator):
 
     def __init__(self) -> None:
         super().__init__()
-        self._mean = ExactMean({})
+        self.start_round(FLModel(params={}))
 
     def start_round(self, model: FLModel) -> None:
         """Expect updates of the names and shapes of the global ``model``."""
-        self._mean = ExactMean({name: array.shape for name, array in model.params.items()})
+        self._global_model = model.params
+        shapes = {name: array.shape for name, array in model.params.items()}
+        self._guard = UpdateGuard(shapes, max_norm_ratio=None)
+        self._mean = ExactMean(shapes)
 
     def accept_model(self, model: FLModel) -> None:
         """Add one site's model with its number of cases as weight.
@@ -26,7 +30,9 @@ class ExactMeanAggregator(ModelAggregator):
         Raises:
             UpdateRefusedError: if the model cannot be part of the mean.
         """
-        self._mean.add(model.params, model.meta[MetaKey.NUM_STEPS_CURRENT_ROUND])
+        weight = model.meta[MetaKey.NUM_STEPS_CURRENT_ROUND]
+        self._guard.check(model.params, self._global_model, weight)
+        self._mean.add(model.params, weight)
 
     def aggregate_model(self) -> FLModel:
         """Return the mean of the models accepted since the round started."""
@@ -34,4 +40,4 @@ class ExactMeanAggregator(ModelAggregator):
 
     def reset_stats(self) -> None:
         """Forget the round's models."""
-        self._mean = ExactMean({})
+        self.start_round(FLModel(params={}))
