@@ -1,10 +1,35 @@
-"""The record of a round: what the sites say becomes one score that picks the best model."""
+"""The run folder: the score of a round, the best model, and files that outlive writers and full disks."""
 
 from __future__ import annotations
 
-import pytest
+import errno
+import itertools
+import json
+import os
+from pathlib import Path
+from typing import Any
 
-from fedswin.run_folder import round_record
+import pytest
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from end_to_end import tiny
+from fedswin.errors import FedSwinError
+from fedswin.run_folder import (
+    METRICS,
+    RunFolder,
+    delete_runs,
+    read_records,
+    refuse_run,
+    round_record,
+    start_run,
+    write_provenance,
+)
+from fedswin.run_lock import LOCK, lock_run
+from fedswin.weights.file import Weights, load_weights
+from full_disk import fill_up
+
+JOB = tiny.job(tiny.PRETRAIN)
 
 
 def site(cases: int, **metrics: float | None) -> dict[str, object]:
@@ -14,6 +39,12 @@ def site(cases: int, **metrics: float | None) -> dict[str, object]:
 def test_each_metric_is_the_mean_over_the_sites_that_have_it() -> None:
     record = round_record(1, "ok", {"a": site(3, loss=1.0, rotation=2.0), "b": site(1, loss=5.0), "c": site(0)})
     assert record["global"] == {"loss": 2.0, "rotation": 2.0}
+
+
+def test_the_mean_is_the_same_in_any_order_of_the_sites() -> None:
+    sites = {name: site(1, loss=loss) for name, loss in {"a": 0.1, "b": 0.2, "c": 0.3}.items()}
+    orders = [round_record(1, "ok", dict(order))["global"] for order in itertools.permutations(sites.items())]
+    assert all(found == orders[0] for found in orders)
 
 
 def test_dice_does_not_favour_the_class_that_most_sites_have_annotated() -> None:
@@ -32,3 +63,176 @@ def test_where_all_sites_show_all_classes_dice_is_the_mean_over_the_cases() -> N
 def test_a_class_that_no_validation_case_shows_is_left_out() -> None:
     found = round_record(0, "initial", {"a": site(2, dice=0.5, dice_x=0.5, dice_y=None)})["global"]
     assert found == {"dice": 0.5, "dice_x": 0.5}
+
+
+def model(number: float) -> dict[str, torch.Tensor]:
+    return {"w": torch.tensor([number])}
+
+
+def score(loss: float | None, status: str = "ok") -> dict[str, Any]:
+    return {"status": status, "sites": {"a": site(2, loss=loss), "b": site(1, loss=loss)}}
+
+
+def close_rounds(run: RunFolder, losses: dict[int, float | None]) -> None:
+    for number, loss in losses.items():
+        run.close_round(round_record(number, **score(loss)), model(number))
+
+
+def best(folder: Path) -> Weights:
+    return load_weights(folder / "global" / "best.pt")
+
+
+def rounds(folder: Path) -> list[int]:
+    return [record["round"] for record in read_records(folder)]
+
+
+def test_the_best_model_comes_with_the_scores_that_it_was_chosen_for(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path, JOB)
+    close_rounds(run, {0: 3.0, 1: 1.0, 2: 2.0})
+    run.close_round(round_record(3, **score(0.0, "failed")), model(3))
+    found = best(tmp_path)
+    assert found.tensors["w"].tolist() == [1]
+    about = {key: found.provenance[key] for key in ("round", "global", "sites")}
+    assert about == {"round": 1, "global": {"loss": 1.0}, "sites": score(1.0)["sites"]}
+
+
+def test_a_comparison_without_all_sites_is_told_to_the_caller(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path, JOB)
+    assert run.close_round(round_record(0, **score(2.0)), model(0)) is None
+    note = run.close_round(round_record(1, "ok", {"b": site(1, loss=1.0)}), model(1))
+    assert note == "Compared on the sites that scored both global model 1 and the best one so far, 0: b."
+
+
+def test_a_best_model_whose_record_is_lost_stays_the_best(tmp_path: Path) -> None:
+    """The process is killed after it has written best.pt and before it writes the record."""
+    close_rounds(RunFolder(tmp_path, JOB), {0: 3.0, 1: 1.0})
+    records = tmp_path / METRICS
+    records.write_text(records.read_text().splitlines(keepends=True)[0])
+    before = best(tmp_path).provenance
+    resumed = RunFolder(tmp_path, JOB, first_round=1)
+    resumed.close_round(round_record(1, **score(1.0)), model(99))  # 99 would show that it was written again
+    resumed.close_round(round_record(2, **score(2.0)), model(2))
+    assert best(tmp_path).provenance == before
+    assert best(tmp_path).tensors["w"].tolist() == [1]
+    close_rounds(resumed, {3: 0.5})
+    assert best(tmp_path).provenance["round"] == 3
+    assert rounds(tmp_path) == [0, 1, 2, 3]
+
+
+def test_a_resumed_study_counts_the_rounds_without_gain_from_its_records(tmp_path: Path) -> None:
+    close_rounds(RunFolder(tmp_path, JOB), {0: 3.0, 1: 1.0, 2: 2.0, 3: 2.0, 4: 2.0})
+    assert RunFolder(tmp_path, JOB, first_round=4).selection.without_gain == 2
+
+
+def test_records_are_read_whole_wherever_their_writer_was_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / METRICS
+    lines = [json.dumps(round_record(number, "ok", {})).encode() + b"\n" for number in range(2)]
+    content = b"".join(lines)
+    for cut in range(len(content) + 1):
+        path.write_bytes(content[:cut])
+        whole = content[:cut].count(b"\n")
+        assert rounds(tmp_path) == list(range(whole))
+        path.write_bytes(content[:cut] + b"\n" + lines[0])
+        assert rounds(tmp_path)[-1] == 0
+
+
+def test_resuming_removes_a_torn_line_and_writes_on_after_the_last_whole_one(tmp_path: Path) -> None:
+    close_rounds(RunFolder(tmp_path, JOB), {0: 3.0, 1: 2.0})
+    with (tmp_path / METRICS).open("a") as file:
+        file.write('{"round": 2, "sta')
+    close_rounds(RunFolder(tmp_path, JOB, first_round=2), {2: 1.0})
+    lines = (tmp_path / METRICS).read_text().splitlines()
+    assert [json.loads(line)["round"] for line in lines] == [0, 1, 2]
+
+
+def test_a_record_for_which_the_disk_is_full_is_written_when_there_is_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path, JOB)
+    close_rounds(run, {0: 3.0})
+    for full in ("best.pt.partial", METRICS):
+        fill_up(monkeypatch, full)
+        with pytest.raises(OSError, match="No space left"):
+            close_rounds(run, {1: 2.0})
+        assert rounds(tmp_path) == [0]
+        monkeypatch.undo()
+    close_rounds(run, {1: 2.0})
+    assert rounds(tmp_path) == [0, 1]
+    assert best(tmp_path).provenance["round"] == 1
+
+
+def test_records_survive_a_disk_that_fills_up_while_they_are_rewritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close_rounds(RunFolder(tmp_path, JOB), {0: 3.0, 1: 2.0})
+    fill_up(monkeypatch, f"{METRICS}.partial")
+    with pytest.raises(OSError, match="No space left"):
+        RunFolder(tmp_path, JOB, first_round=1)
+    assert rounds(tmp_path) == [0, 1]
+
+
+def test_curves_that_cannot_be_drawn_cost_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(SummaryWriter, "add_scalar", full)
+    close_rounds(RunFolder(tmp_path, JOB), {0: 3.0, 1: 2.0})
+    assert rounds(tmp_path) == [0, 1]
+    assert "The curves of global model 1 are not drawn: [Errno 28] No space left on device" in caplog.text
+
+
+def test_provenance_is_never_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_provenance(tmp_path, JOB, "train", finished=False)
+    fill_up(monkeypatch, "provenance.json.partial")
+    with pytest.raises(OSError, match="No space left"):
+        write_provenance(tmp_path, JOB, "train", finished=True)
+    assert json.loads((tmp_path / "provenance.json").read_text())["finished"] is False
+
+
+def written_run(folder: Path) -> Path:
+    with lock_run(folder):
+        start_run(folder, JOB)
+        close_rounds(RunFolder(folder, JOB), {0: 1.0})
+    return folder
+
+
+def test_a_run_starts_in_an_empty_folder_and_keeps_its_lock(tmp_path: Path) -> None:
+    run = written_run(tmp_path / "run")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (run / "link").symlink_to(outside)
+    with lock_run(run) as lock:
+        start_run(run, JOB)
+        assert {path.name for path in run.iterdir()} == {"job.yaml", LOCK}
+        assert os.path.samestat(os.fstat(lock.fileno()), (run / LOCK).stat())
+    assert outside.exists()
+
+
+def test_a_run_that_is_being_written_is_not_replaced(tmp_path: Path) -> None:
+    """Neither by itself nor with the folder that it is in, and what lies beside it stays, too."""
+    runs = [written_run(tmp_path / name) for name in ("a", "b")]
+    refused = pytest.raises(FedSwinError, match=f"{runs[1]} is being written by process {os.getpid()}")
+    with lock_run(runs[1]):
+        for out in (runs[1], tmp_path):
+            with refused:
+                refuse_run(out, overwrite=True)
+            with refused:
+                delete_runs(out)
+        with refused:
+            start_run(runs[1].parent, JOB)
+    assert rounds(runs[1]) == [0]
+    refuse_run(tmp_path, overwrite=True)
+    delete_runs(tmp_path)
+    assert not tmp_path.exists()
+
+
+def test_a_folder_with_nothing_but_a_lock_may_become_a_run(tmp_path: Path) -> None:
+    """It is what a writer leaves that dies before it has written the job."""
+    with lock_run(tmp_path):
+        pass
+    refuse_run(tmp_path, overwrite=True)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(FedSwinError, match="something other than a run"):
+        refuse_run(tmp_path, overwrite=True)

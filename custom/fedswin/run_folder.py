@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,21 @@ from typing import Any
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from fedswin.config import Job
+from fedswin.config import Job, load_job
+from fedswin.durable import append_line, written_whole
+from fedswin.errors import FedSwinError
+from fedswin.outcome import OUTCOME
 from fedswin.output import refuse_output
-from fedswin.training.scores import Score, mean_scores
-from fedswin.weights.file import Weights, save_weights
+from fedswin.run_lock import LOCK, lock_runs
+from fedswin.selection import Selection
+from fedswin.training.scores import global_scores
+from fedswin.weights.file import Weights, load_weights, save_weights
+
+log = logging.getLogger(__name__)
 
 METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+PROVENANCE = "provenance.json"
 
 Record = dict[str, Any]
 """A line of ``metrics.jsonl``; line r is about global model r, 0 being the initial one."""
@@ -35,61 +45,71 @@ class RunFolder:
         job: the job that runs.
         first_round: the first global model that is going to be scored; a resumed study keeps the records
             before it and writes the others again.
+
+    Attributes:
+        folder: where it is.
+        selection: which global model is the best, and whether the study should stop.
     """
 
     def __init__(self, folder: Path, job: Job, first_round: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._job = job
-        self._best: float | None = None
         self._curves = SummaryWriter(str(folder / "tensorboard" / "global"), purge_step=first_round)
         kept = [record for record in read_records(folder) if record["round"] < first_round]
-        (folder / METRICS).write_text("".join(json.dumps(record) + "\n" for record in kept))
-        for record in kept:
-            self._is_best(record)
+        with written_whole(folder / METRICS) as file:
+            file.writelines(f"{json.dumps(record)}\n".encode() for record in kept)
+        selection = Selection(*job.key_metric, job.federation.selection.patience)
+        self.selection = selection.resumed(self._chosen(), kept)
 
     def save_last(self, tensors: Mapping[str, Tensor], round_number: int) -> None:
         """Write ``global/last.pt``, global model ``round_number``."""
         self._save("last", tensors, {"round": round_number})
 
-    def close_round(self, record: Record, tensors: Mapping[str, Tensor]) -> None:
+    def close_round(self, record: Record, tensors: Mapping[str, Tensor]) -> str | None:
         """Append the record of a scored global model, and keep that model if it is the best so far.
 
         Args:
             record: the line about global model ``record["round"]``.
             tensors: that model.
+
+        Returns:
+            What the study's log should say of the comparison with the best model, if anything.
+
+        Raises:
+            OSError: if something cannot be written. The same call may be made again.
         """
-        with (self.folder / METRICS).open("a") as file:
-            file.write(json.dumps(_finite(record)) + "\n")
-        for name, value in record["global"].items():
-            self._curves.add_scalar(f"validation/{name}", value, record["round"])
-        self._curves.flush()
-        if self._is_best(record):
-            self._save("best", tensors, {"round": record["round"], "global": record["global"]})
+        selection = self.selection.after(record)
+        if selection.best and selection.best is not self.selection.best:
+            self._save("best", tensors, selection.best)
+        self.selection = selection
+        # After best.pt: a study that is killed in between scores a model again, while a best model would be lost.
+        append_line(self.folder / METRICS, json.dumps(_finite(record)))
+        self._draw(record)
+        return selection.note
 
-    def _is_best(self, record: Record) -> bool:
-        metric, mode = self._job.key_metric
-        value = record["global"].get(metric)
-        if record["status"] == "failed":  # it is the model of the round before
-            return False
-        if value is None:  # without validation cases the newest model is as good as any
-            return self._best is None
-        if self._best is not None and (value <= self._best if mode == "max" else value >= self._best):
-            return False
-        self._best = value
-        return True
+    def _draw(self, record: Record) -> None:
+        try:
+            for name, value in record["global"].items():
+                self._curves.add_scalar(f"validation/{name}", value, record["round"])
+            self._curves.flush()
+        except OSError as error:  # the record has all that the curves show, and is safe
+            log.warning("The curves of global model %d are not drawn: %s", record["round"], error)
 
-    def _save(self, name: str, tensors: Mapping[str, Tensor], about: Record) -> None:
+    def _save(self, name: str, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
         provenance = {**about, "job_sha256": self._job.digest, "versions": versions()}
-        save_weights(self.folder / "global" / f"{name}.pt", Weights(tensors, self._job, _finite(provenance)))
+        save_weights(self._model(name), Weights(tensors, self._job, _finite(provenance)))
+
+    def _chosen(self) -> Mapping[str, Any] | None:
+        path = self._model("best")
+        return load_weights(path).provenance if path.exists() else None
+
+    def _model(self, name: str) -> Path:
+        return self.folder / "global" / f"{name}.pt"
 
 
 def round_record(round_number: int, status: str, sites: Mapping[str, Record], **more: Any) -> Record:
     """Return the line about global model ``round_number``.
-
-    A global metric is the mean over the sites that report it, each weighted by its validation cases. Only ``dice``,
-    which picks ``best.pt``, is instead the mean of the global Dice of the classes: sites may have annotated different
-    classes, and their own ``dice`` would count an easy organ as often as there are sites that annotated nothing else.
 
     Args:
         round_number: r.
@@ -98,29 +118,30 @@ def round_record(round_number: int, status: str, sites: Mapping[str, Record], **
             round that made it.
         more: ``refused``, ``late`` and ``missing``.
     """
-    scores = [entry.get("metrics") or {} for entry in sites.values()]
-    weights = [entry.get("validation_cases") or 0 for entry in sites.values()]
     return {
         "round": round_number,
         "status": status,
-        "global": _global_scores(scores, weights),
+        "global": global_scores(sites),
         "sites": dict(sites),
         **{key: more.get(key, []) for key in ("refused", "late", "missing")},
     }
 
 
-def _global_scores(scores: Sequence[Mapping[str, Score]], weights: Sequence[float]) -> dict[str, float]:
-    means = mean_scores(scores, weights)
-    by_class = [{"dice": value} for name, value in means.items() if name.startswith("dice_")]
-    return means | mean_scores(by_class)
-
-
 def read_records(run: Path) -> list[Record]:
-    """Return the lines of ``metrics.jsonl`` of a run; a line that is still being written is left out."""
+    """Return the lines of ``metrics.jsonl`` of a run.
+
+    A line that is still being written, or that its writer did not live to complete, is left out.
+    """
     path = run / METRICS
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().split("\n")[:-1]]
+    return list(_whole_records(path.read_bytes())) if path.exists() else []
+
+
+def _whole_records(content: bytes) -> Iterator[Record]:
+    for line in content.split(b"\n")[:-1]:
+        try:
+            yield json.loads(line)
+        except ValueError:  # torn: no part of a record is itself a record
+            continue
 
 
 def write_provenance(run: Path, job: Job, command: str, **more: Any) -> None:
@@ -134,7 +155,8 @@ def write_provenance(run: Path, job: Job, command: str, **more: Any) -> None:
         "platform": platform.platform(),
         **more,
     }
-    (run / "provenance.json").write_text(json.dumps(content, indent=2) + "\n")
+    with written_whole(run / "provenance.json") as file:
+        file.write(f"{json.dumps(content, indent=2)}\n".encode())
 
 
 def versions() -> dict[str, str]:
@@ -146,21 +168,44 @@ def refuse_run(out: Path, *, overwrite: bool) -> None:
     """Make sure that a run, or a folder of runs, may be written to ``out``.
 
     Raises:
-        FedSwinError: if it exists and ``overwrite`` is false, or it is something other than a run.
+        FedSwinError: if it exists and ``overwrite`` is false, or it is something other than a run, or a process is
+            writing it.
     """
     refuse_output(out, overwrite=overwrite, kind="a run", is_kind=_holds_runs)
+    with lock_runs(out):  # as they are when it comes to deleting; by now no time has been lost
+        pass
 
 
 def start_run(out: Path, job: Job) -> None:
-    """Make an empty run folder in place of what is at ``out``, and write the job into it."""
-    if out.exists():
+    """Make an empty run folder of what is at ``out``, and write the job into it.
+
+    The caller holds the lock of ``out`` (`lock_run`), which is all that stays of what is there.
+
+    Raises:
+        FedSwinError: if a run below ``out`` is being written.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for path in out.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            delete_runs(path)
+        elif path.name != LOCK:
+            path.unlink()
+    with written_whole(out / "job.yaml") as file:
+        file.write(job.to_yaml().encode())
+
+
+def delete_runs(out: Path) -> None:
+    """Delete the run, or the folder of runs, at ``out``.
+
+    Raises:
+        FedSwinError: if one of them is being written, and then nothing has been deleted.
+    """
+    with lock_runs(out):
         shutil.rmtree(out)
-    out.mkdir(parents=True)
-    (out / "job.yaml").write_text(job.to_yaml())
 
 
 def _holds_runs(out: Path) -> bool:
-    return out.is_dir() and (any(out.glob("**/job.yaml")) or not any(out.iterdir()))
+    return out.is_dir() and (any(out.glob("**/job.yaml")) or all(path.name == LOCK for path in out.iterdir()))
 
 
 def _finite(value: Any) -> Any:
@@ -172,3 +217,32 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def update_provenance(run: Path, **changes: Any) -> None:
+    """Change entries of ``provenance.json``."""
+    content = json.loads((run / PROVENANCE).read_text())
+    with written_whole(run / PROVENANCE) as file:
+        file.write(f"{json.dumps({**content, **changes}, indent=2)}\n".encode())
+
+
+def require_run_of(out: Path, job: Job) -> None:
+    """Make sure that ``out`` holds a run of ``job``, to go on with.
+
+    Raises:
+        FedSwinError: if it does not.
+    """
+    path = out / "job.yaml"
+    if not path.exists():
+        raise FedSwinError(f"{out} holds no run to resume. Run again without --resume.")
+    if load_job(path).digest != job.digest:
+        raise FedSwinError(f"{out} holds a run of another job. Resume it with its own job file, {path}.")
+
+
+def copy_shared_part(source: Path, run: Path) -> None:
+    """Copy what is the same in a run folder and in a study's folder at a server, as far as it is there."""
+    for name in (METRICS, PROVENANCE, OUTCOME, "global", TENSORBOARD):
+        if (source / name).is_dir():
+            shutil.copytree(source / name, run / name)
+        elif (source / name).exists():
+            shutil.copy(source / name, run / name)

@@ -59,7 +59,9 @@ class RunningSimulation:
 
     def site(self, name: str) -> psutil.Process:
         """The process of a site."""
-        return self._one(lambda arguments: "--client" in arguments and arguments[arguments.index("--client") + 1] == name)
+        return self._one(
+            lambda arguments: "--client" in arguments and arguments[arguments.index("--client") + 1] == name
+        )
 
     def server(self) -> psutil.Process:
         """The process of NVFlare's simulator, in which the server runs."""
@@ -70,7 +72,8 @@ class RunningSimulation:
         """Wait until something has happened; fail with what the command printed if it does not."""
         deadline = time.monotonic() + seconds
         while not happened():
-            assert time.monotonic() < deadline and self.process.poll() is None, f"no {what}:\n{self.printed()}"
+            is_late = time.monotonic() > deadline or self.process.poll() is not None
+            assert not is_late, f"no {what}:\n{self.printed()}"
             time.sleep(0.05)
 
     def finish(self, seconds: float = 300.0) -> int:
@@ -81,10 +84,6 @@ class RunningSimulation:
         """What the command has printed, and the end of what the simulator has."""
         logs = sorted(self.out.glob("nvflare/segment*/console.log"))
         return self._console.read_text() + "".join(log.read_text()[-6000:] for log in logs[-1:])
-
-    def _one(self, matches: Callable[[list[str]], bool]) -> psutil.Process:
-        [process] = [process for process in self.family() if matches(process.cmdline())]
-        return process
 
     def _is_ours(self, process: psutil.Process) -> bool:
         try:

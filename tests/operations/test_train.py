@@ -1,4 +1,4 @@
-"""Training without a federation: resumed, pooled, and refused."""
+"""Training without a federation: resumed, stopped early, pooled, and refused."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from fedswin.errors import FedSwinError
 from fedswin.operations import train as training
 from fedswin.operations.train import pool_sites, train
 from fedswin.run_folder import read_records
+from fedswin.run_lock import lock_run
+from fedswin.training.site_trainer import SiteTrainer
 from fedswin.weights.file import load_weights
 
 JOB = tiny.job(tiny.PRETRAIN)
@@ -41,6 +43,9 @@ def test_a_run_cut_off_after_a_round_is_resumed_to_the_same_model(sites, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         run(JOB, sites / "a", tmp_path / "cut")
     monkeypatch.undo()
+    for options in ({"resume": True}, {"overwrite": True}):
+        with lock_run(tmp_path / "cut"), pytest.raises(FedSwinError, match="cut is being written by process"):
+            run(JOB, sites / "a", tmp_path / "cut", **options)
     run(JOB, sites / "a", tmp_path / "cut", resume=True)
     for name in ("last", "best"):
         whole, cut = (load_weights(tmp_path / folder / "global" / f"{name}.pt") for folder in ("whole", "cut"))
@@ -59,6 +64,16 @@ def test_nothing_pulls_where_there_is_no_global_model(sites, tmp_path):
     assert "proximal" not in trained
 
 
+def test_a_run_stops_when_patience_is_at_its_end(sites, tmp_path, monkeypatch):
+    content = {**tiny.PRETRAIN, "federation": {"rounds": 9, "local_steps": 1, "selection": {"patience": 2}}}
+    losses = [3.0, 1.0, 2.0, 1.0]
+    monkeypatch.setattr(SiteTrainer, "score", lambda trainer, number: {"loss": losses[number]})
+    run(tiny.job(content), sites / "a", tmp_path / "out")
+    assert [record["global"]["loss"] for record in read_records(tmp_path / "out")] == losses
+    assert load_weights(tmp_path / "out" / "global" / "best.pt").provenance["round"] == 1
+    assert load_weights(tmp_path / "out" / "global" / "last.pt").provenance["round"] == 3
+
+
 def test_pooled_sites_hold_every_case_once(sites):
     both = [read_site(sites / name) for name in ("a", "b")]
     pool = pool_sites(both)
@@ -73,7 +88,7 @@ def test_what_is_there_is_not_overwritten_unasked(sites, tmp_path):
         run(JOB, sites / "a", tmp_path / "notes")
     with pytest.raises(FedSwinError, match="something other than a run"):
         run(JOB, sites / "a", tmp_path / "notes", overwrite=True)
-    with pytest.raises(FedSwinError, match="nothing to resume"):
+    with pytest.raises(FedSwinError, match="no run to resume"):
         run(JOB, sites / "a", tmp_path / "new", resume=True)
     assert [path.name for path in tmp_path.rglob("*")] == ["notes", "mine.txt"]
 

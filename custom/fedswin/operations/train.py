@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,20 +12,22 @@ import torch
 from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
-from fedswin.config import Job, load_job
+from fedswin.config import Job
 from fedswin.data.datalist import DATALIST, SPLITS, Site
-from fedswin.errors import FedSwinError
 from fedswin.operations.library_log import library_log
 from fedswin.operations.preflight import plan_study
 from fedswin.operations.progress import StudyProgress
 from fedswin.run_folder import (
     Record,
     RunFolder,
+    delete_runs,
     refuse_run,
+    require_run_of,
     round_record,
     start_run,
     write_provenance,
 )
+from fedswin.run_lock import lock_run
 from fedswin.tasks import training_cases
 from fedswin.training.journal import Journal
 from fedswin.training.site_trainer import SiteTrainer
@@ -35,6 +37,8 @@ from fedswin.weights.handover import Handover
 POOL = "pool"
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.txt"
+
+log = logging.getLogger(__name__)
 
 
 def pool_sites(sites: Sequence[Site]) -> Site:
@@ -73,8 +77,8 @@ def train(
         console: where to show how far it is.
 
     Raises:
-        FedSwinError: if something about the input is wrong, and then nothing has been written; or if
-            training fails.
+        FedSwinError: if something about the input is wrong, and then nothing has been written; if another process
+            writes the run; or if training fails.
     """
     if not resume:
         refuse_run(out, overwrite=overwrite)
@@ -83,34 +87,42 @@ def train(
     sites = [pool_sites(plan.sites)] if pool else plan.sites
     runs = {site.name: out / site.name if not (data / DATALIST).exists() and not pool else out for site in sites}
     if not resume and out.exists():
-        shutil.rmtree(out)
+        delete_runs(out)
     for site in sites:
         console.print(f"{site.name} trains on {training_cases(job, site)} cases", markup=False)
         _train_site(job, site, plan.initial, runs[site.name], resume, console)
 
 
 def _train_site(job: Job, site: Site, initial: Handover, out: Path, resume: bool, console: Console) -> None:
-    checkpoint = _read_checkpoint(job, site, out) if resume else None
-    if not checkpoint:
-        start_run(out, job)
-    about = {"sites": [site.name], "handover": initial.provenance()}
-    write_provenance(out, job, "train", **about, finished=False)
     folder = out / "sites" / site.name
-    with library_log(folder / LOG), StudyProgress(job, out, {site.name: folder}, console) as progress:
-        study = _LocalStudy(job, site, initial, out, checkpoint)
-        for number in range(study.first, job.federation.rounds + 1):
-            study.score(number)
-            progress.update()
-            if number < job.federation.rounds:
+    if resume:
+        require_run_of(out, job)
+    about = {"sites": [site.name], "handover": initial.provenance()}
+    with lock_run(out):
+        path = folder / CHECKPOINT
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True) if resume and path.exists() else None
+        if not resume:
+            start_run(out, job)
+        write_provenance(out, job, "train", **about, finished=False)
+        with library_log(folder / LOG), StudyProgress(job, out, {site.name: folder}, console) as progress:
+            study = _LocalStudy(job, site, initial, out, checkpoint)
+            for number in range(study.first, job.federation.rounds + 1):
+                study.score(number)
+                progress.update()
+                if study.ends_with(number):
+                    break
                 study.train(number)
-        study.close()
-    write_provenance(out, job, "train", **about, finished=True)
+            study.close()
+        if number < job.federation.rounds:
+            console.print(f"{site.name} stops at round {number}, as federation.selection.patience says", markup=False)
+        write_provenance(out, job, "train", **about, finished=True)
 
 
 class _LocalStudy:
     """The rounds of a study that has one site and no server."""
 
     def __init__(self, job: Job, site: Site, initial: Handover, out: Path, checkpoint: dict[str, Any] | None) -> None:
+        self._job = job
         self.first = checkpoint["round"] if checkpoint else 0
         self.folder = out / "sites" / site.name
         self._run = RunFolder(out, job, first_round=self.first)
@@ -131,7 +143,12 @@ class _LocalStudy:
         metrics = self._trainer.score(number)
         entry = {**self._report, "metrics": metrics, "validation_cases": self._trainer.task.validation_cases}
         record = round_record(number, "ok" if number else "initial", {self._site: entry})
-        self._run.close_round(record, parameters(self._trainer.model))
+        if note := self._run.close_round(record, parameters(self._trainer.model)):
+            log.warning(note)
+
+    def ends_with(self, number: int) -> bool:
+        """Tell whether model ``number``, which has just been scored, is the last one."""
+        return number == self._job.federation.rounds or self._run.selection.should_stop
 
     def train(self, number: int) -> None:
         """Make model ``number + 1`` of model ``number``, and write a checkpoint."""
@@ -155,12 +172,3 @@ class _LocalStudy:
 def _without_pull(job: Job) -> Job:
     """Switch FedProx off: one site alone has no global model to stay near."""
     return job.model_copy(update={"federation": job.federation.model_copy(update={"proximal": 0.0})})
-
-
-def _read_checkpoint(job: Job, site: Site, out: Path) -> dict[str, Any]:
-    path = out / "sites" / site.name / CHECKPOINT
-    if not path.exists():
-        raise FedSwinError(f"{path} does not exist, so there is nothing to resume. Run again without --resume.")
-    if load_job(out / "job.yaml").digest != job.digest:
-        raise FedSwinError(f"{out} holds a run of another job. Resume it with its own job file, {out / 'job.yaml'}.")
-    return dict(torch.load(path, map_location="cpu", weights_only=True))

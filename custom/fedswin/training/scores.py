@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 Score = float | None
 """A score, or ``None`` where it is undefined, such as the Dice of a class that a case does not show."""
@@ -17,7 +18,7 @@ def mean_scores(scores: Sequence[Mapping[str, Score]], weights: Sequence[float] 
         weights: the weight of each entry; equal by default.
 
     Returns:
-        The weighted mean of each name; a name that is finite nowhere is left out.
+        The weighted mean of each name, the same in any order of the entries; a name that is finite nowhere is left out.
     """
     weights = weights if weights is not None else [1.0] * len(scores)
     means = {}
@@ -25,5 +26,24 @@ def mean_scores(scores: Sequence[Mapping[str, Score]], weights: Sequence[float] 
         pairs = [(entry.get(name), weight) for entry, weight in zip(scores, weights, strict=True)]
         finite = [(value, weight) for value, weight in pairs if value is not None and math.isfinite(value) and weight]
         if finite:
-            means[name] = sum(value * weight for value, weight in finite) / sum(weight for _, weight in finite)
+            total = math.fsum(weight for _, weight in finite)
+            means[name] = math.fsum(value * weight for value, weight in finite) / total
     return means
+
+
+def global_scores(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Return the scores of a global model by those of the sites.
+
+    A global metric is the mean over the sites that report it, each weighted by its validation cases. Only ``dice``,
+    which picks ``best.pt``, is instead the mean of the global Dice of the classes: sites may have annotated different
+    classes, and their own ``dice`` would count an easy organ as often as there are sites that annotated nothing else.
+
+    Args:
+        sites: ``metrics`` and ``validation_cases`` of each site, as in a line of ``metrics.jsonl``; either may be
+            missing, and then the site has no part in the scores.
+    """
+    scores = [site.get("metrics") or {} for site in sites.values()]
+    weights = [site.get("validation_cases") or 0 for site in sites.values()]
+    means = mean_scores(scores, weights)
+    by_class = [{"dice": value} for name, value in means.items() if name.startswith("dice_")]
+    return means | mean_scores(by_class)

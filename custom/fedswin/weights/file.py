@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fedswin.config import Job, parse_job
+from fedswin.durable import written_whole
 from fedswin.errors import FedSwinError
 
 _FORMAT = "fedswin-weights-1"
@@ -70,11 +70,18 @@ def save_weights(path: Path, weights: Weights) -> None:
 
 
 def save_whole(path: Path, content: Mapping[str, Any]) -> None:
-    """Write ``content`` with ``torch.save``; a reader sees the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    torch.save(content, partial)
-    os.replace(partial, path)
+    """Write ``content`` with ``torch.save``; a reader sees the old file or the new one, never a part.
+
+    Raises:
+        OSError: if it cannot be written, and then the old file is still there.
+    """
+    try:
+        with written_whole(path) as file:
+            torch.save(content, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):  # of a full disk torch says that a position is unexpected
+            raise error.__context__ from None
+        raise
 
 
 def load_weights(path: Path) -> Weights:

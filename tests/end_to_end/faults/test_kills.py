@@ -12,7 +12,6 @@ import pytest
 from end_to_end import tiny
 from end_to_end.simulation import RunningSimulation
 from fedswin.run_folder import read_records
-from fedswin.training.journal import last_entry
 from fedswin.weights.file import load_weights
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.long]
