@@ -28,6 +28,7 @@ from fedswin.weights.file import Weights, load_weights, save_weights
 log = logging.getLogger(__name__)
 
 METRICS = "metrics.jsonl"
+JOB = "job.yaml"
 TENSORBOARD = "tensorboard"
 PROVENANCE = "provenance.json"
 
@@ -155,7 +156,7 @@ def write_provenance(run: Path, job: Job, command: str, **more: Any) -> None:
         "platform": platform.platform(),
         **more,
     }
-    with written_whole(run / "provenance.json") as file:
+    with written_whole(run / PROVENANCE) as file:
         file.write(f"{json.dumps(content, indent=2)}\n".encode())
 
 
@@ -190,8 +191,21 @@ def start_run(out: Path, job: Job) -> None:
             delete_runs(path)
         elif path.name != LOCK:
             path.unlink()
-    with written_whole(out / "job.yaml") as file:
+    write_job(out, job)
+
+
+def write_job(run: Path, job: Job) -> None:
+    """Write ``job.yaml``, every setting of ``job``."""
+    with written_whole(run / JOB) as file:
         file.write(job.to_yaml().encode())
+
+
+def describe_run(run: Path, job: Job, command: str, **more: Any) -> None:
+    """Write ``job.yaml`` and ``provenance.json`` where they are missing: a study that goes on has them."""
+    if not (run / JOB).exists():
+        write_job(run, job)
+    if not (run / PROVENANCE).exists():
+        write_provenance(run, job, command, **more, finished=False)
 
 
 def delete_runs(out: Path) -> None:
@@ -205,7 +219,7 @@ def delete_runs(out: Path) -> None:
 
 
 def _holds_runs(out: Path) -> bool:
-    return out.is_dir() and (any(out.glob("**/job.yaml")) or all(path.name == LOCK for path in out.iterdir()))
+    return out.is_dir() and (any(out.glob(f"**/{JOB}")) or all(path.name == LOCK for path in out.iterdir()))
 
 
 def _finite(value: Any) -> Any:
@@ -232,7 +246,7 @@ def require_run_of(out: Path, job: Job) -> None:
     Raises:
         FedSwinError: if it does not.
     """
-    path = out / "job.yaml"
+    path = out / JOB
     if not path.exists():
         raise FedSwinError(f"{out} holds no run to resume. Run again without --resume.")
     if load_job(path).digest != job.digest:
@@ -241,7 +255,7 @@ def require_run_of(out: Path, job: Job) -> None:
 
 def copy_shared_part(source: Path, run: Path) -> None:
     """Copy what is the same in a run folder and in a study's folder at a server, as far as it is there."""
-    for name in (METRICS, PROVENANCE, OUTCOME, "global", TENSORBOARD):
+    for name in (JOB, PROVENANCE, METRICS, OUTCOME, "global", TENSORBOARD):
         if (source / name).is_dir():
             shutil.copytree(source / name, run / name)
         elif (source / name).exists():

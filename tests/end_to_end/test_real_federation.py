@@ -82,7 +82,7 @@ def test_a_job_that_brings_code_or_a_command_runs_nowhere(tmp_path: Path) -> Non
 def exported(folder: Path) -> Path:
     folder.mkdir()
     job = load_job(JOB, ["federation.min_sites=1"])
-    return export_job(job, initial_state(job), ["hospital_a"], folder)
+    return export_job(job, ["hospital_a"], folder, initial=initial_state(job))
 
 
 def submit_folder(folder: Path, kit: Path) -> str:

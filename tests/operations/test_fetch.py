@@ -15,8 +15,9 @@ from fedswin.errors import FedSwinError
 from fedswin.operations import fetch as module
 from fedswin.operations.admin import Federation
 from fedswin.operations.fetch import SERVER_LOG, arrange_run, fetch
-from fedswin.run_folder import RunFolder, read_records, round_record
-from fedswin.weights.file import Weights, load_weights, save_weights
+from fedswin.outcome import Outcome, write_outcome
+from fedswin.run_folder import RunFolder, describe_run, read_records, round_record, update_provenance
+from fedswin.weights.file import load_weights
 
 LOG = """\
 10:00 - Study - INFO - fine
@@ -38,10 +39,9 @@ def workspace(folder: Path, rounds: int = 1) -> Path:
         sites = {name: {"metrics": {"loss": 1.0}, "validation_cases": 1} for name in ("b", "a")}
         run.save_last(tensors, number)
         run.close_round(round_record(number, "ok", sites), tensors)
-    config = folder / "app_server" / "config"
-    config.mkdir(parents=True)
-    (config / "job.yaml").write_text(study.to_yaml())
-    save_weights(config / "initial.pt", Weights(tensors, study, {"handover": "all new"}))
+    describe_run(folder, study, "submit", handover="all new")
+    if rounds == study.federation.rounds:
+        write_outcome(folder, Outcome("completed", rounds, "All rounds are done."))
     (folder / "log.txt").write_text(LOG)
     return folder
 
@@ -89,7 +89,7 @@ def test_the_shared_part_of_a_run_folder(tmp_path: Path, server: type[FakeFedera
     out = tmp_path / "runs" / "run"
     fetch("id", tmp_path, out)
     assert {path.name for path in out.iterdir()} == {
-        "job.yaml", "provenance.json", "metrics.jsonl", "global", "tensorboard", "nvflare",
+        "job.yaml", "provenance.json", "metrics.jsonl", "outcome.json", "global", "tensorboard", "nvflare",
     }  # fmt: skip
     assert [record["round"] for record in read_records(out)] == [0, 1]
     assert load_weights(out / "global" / "last.pt").job == job()
@@ -97,18 +97,17 @@ def test_the_shared_part_of_a_run_folder(tmp_path: Path, server: type[FakeFedera
     assert (out / SERVER_LOG).read_text() == LOG
     about = json.loads((out / "provenance.json").read_text())
     assert (about["command"], about["job_id"], about["sites"], about["handover"], about["finished"]) == (
-        "fetch", "id", ["a", "b"], "all new", True,
+        "submit", "id", ["a", "b"], "all new", True,
     )  # fmt: skip
     assert [path.name for path in out.parent.iterdir()] == ["run"]
 
 
 def test_provenance_tells_the_versions_that_trained_and_not_those_that_fetched(tmp_path: Path) -> None:
     source = workspace(tmp_path / "workspace")
-    last = load_weights(source / "global" / "last.pt")
-    save_weights(source / "global" / "last.pt", Weights(last.tensors, last.job, {"versions": {"torch": "1.0"}}))
-    run = tmp_path / "run"
-    arrange_run("id", source, run)
-    assert json.loads((run / "provenance.json").read_text())["versions"] == {"torch": "1.0"}
+    update_provenance(source, versions={"torch": "1.0"})
+    (tmp_path / "run").mkdir()
+    arrange_run("id", source, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "provenance.json").read_text())["versions"] == {"torch": "1.0"}
 
 
 def test_a_job_that_goes_on_is_not_fetched_unless_waited_for(tmp_path: Path, server: type[FakeFederation]) -> None:
@@ -121,7 +120,7 @@ def test_a_job_that_goes_on_is_not_fetched_unless_waited_for(tmp_path: Path, ser
 
 
 def test_a_failed_job_is_told_with_its_state_and_last_errors(tmp_path: Path, server: type[FakeFederation]) -> None:
-    server.status = "FINISHED:EXECUTION_EXCEPTION"
+    server.status, server.rounds = "FINISHED:EXECUTION_EXCEPTION", -1
     with pytest.raises(FedSwinError) as raised:
         fetch("id", tmp_path, tmp_path / "run")
     assert str(raised.value).startswith("Job id failed: FINISHED:EXECUTION_EXCEPTION.")
@@ -133,17 +132,20 @@ def test_a_job_that_a_site_did_not_take_is_told_with_the_sites_answer(
     tmp_path: Path, server: type[FakeFederation]
 ) -> None:
     server.status, server.detail = "FINISHED:FAILED_TO_RUN", ("server: OK", "a: no reply", "b: OK")
+    server.rounds = -1
     with pytest.raises(FedSwinError, match=r"FAILED_TO_RUN\. Not everybody took the job: a: no reply\."):
         fetch("id", tmp_path, tmp_path / "run")
 
 
-def test_a_job_that_ended_early_is_told_though_nvflare_calls_it_completed(
-    tmp_path: Path, server: type[FakeFederation]
+@pytest.mark.parametrize("status", ["FINISHED:COMPLETED", "FINISHED:ABORTED"])
+def test_of_a_study_that_is_not_finished_all_there_is_is_fetched_and_said(
+    tmp_path: Path, server: type[FakeFederation], status: str
 ) -> None:
-    server.rounds = 0
-    with pytest.raises(FedSwinError, match=r"ended after 0 of 1 rounds\..*the disk is full"):
+    server.status, server.rounds = status, 0
+    with pytest.raises(FedSwinError, match=r"unfinished study\. It was cut off.*submit JOB --resume id'"):
         fetch("id", tmp_path, tmp_path / "run")
-    assert not list(tmp_path.iterdir())
+    assert len(read_records(tmp_path / "run")) == 1
+    assert json.loads((tmp_path / "run" / "provenance.json").read_text())["finished"] is False
 
 
 def test_what_exists_is_refused_before_the_server_is_asked(tmp_path: Path) -> None:

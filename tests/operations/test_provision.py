@@ -83,8 +83,7 @@ def test_allow_lists_hold_single_classes_of_ours_and_no_command_of_the_jobs(kits
         ]
     assert read(kits / "server" / "local" / "resources.json")["class_allow_list"] == [
         "fedswin.federation.controller.FederatedAveraging",
-        "fedswin.federation.aggregator.ExactMeanAggregator",
-        "nvflare.app_opt.tracking.tb.tb_receiver.TBAnalyticsReceiver",
+        "fedswin.federation.curves.StudyCurves",
     ]
 
 

@@ -85,7 +85,7 @@ def test_sites_that_a_job_needs_must_be_connected() -> None:
 
 
 def test_the_job_carries_settings_and_weights_and_no_code(tmp_path: Path, initial: Handover) -> None:
-    folder = export_job(job(), initial, ["a", "b"], tmp_path)
+    folder = export_job(job(), ["a", "b"], tmp_path, initial=initial)
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert files == {
         "meta.json",
@@ -112,7 +112,7 @@ def test_the_job_carries_settings_and_weights_and_no_code(tmp_path: Path, initia
 def test_every_class_of_the_job_is_on_the_allow_list(
     tmp_path: Path, initial: Handover, config_file: str, classes: tuple[type, ...]
 ) -> None:
-    folder = export_job(job(), initial, ["a", "b"], tmp_path)
+    folder = export_job(job(), ["a", "b"], tmp_path, initial=initial)
     config = json.loads((folder / config_file).read_text())
     assert _paths(config) == set(class_paths(classes))
 

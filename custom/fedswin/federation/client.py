@@ -22,6 +22,7 @@ from fedswin.federation import messages
 from fedswin.federation.exchange import Download, wire_bytes
 from fedswin.federation.site_model import SiteModel
 from fedswin.federation.state import StateFolder
+from fedswin.run_folder import describe_run
 from fedswin.run_lock import lock_run
 from fedswin.training.journal import Journal
 from fedswin.training.site_trainer import SiteTrainer
@@ -37,8 +38,10 @@ def serve() -> None:
     job = load_job(Path(os.environ[messages.JOB_FILE_VARIABLE]))
     flare.init()
     name = flare.get_site_name()
-    folder = Path(os.environ[messages.STUDY_FOLDER_VARIABLE], "sites", name)
+    study = Path(os.environ[messages.STUDY_FOLDER_VARIABLE])
+    folder = study / "sites" / name
     with lock_run(folder):
+        describe_run(study, job, "submit")
         worker = SiteWorker(job, name, folder)
         while flare.is_running():
             task = flare.receive()

@@ -13,7 +13,6 @@ from nvflare.apis.signal import Signal
 from nvflare.app_common.utils.tensor_disk_offload_context import cleanup_tensor_disk_offload, setup_tensor_disk_offload
 from nvflare.app_opt.pt.decomposers import TensorDecomposer
 from nvflare.fuel.utils import fobs
-from torch import Tensor
 
 from fedswin.config import load_job
 from fedswin.federation import messages
@@ -21,6 +20,7 @@ from fedswin.federation.sites import StudyAbortedError
 from fedswin.federation.study import STATE, Study
 from fedswin.federation.study_folder import study_folder
 from fedswin.federation.task_sites import TaskSites
+from fedswin.run_folder import describe_run
 from fedswin.run_lock import lock_run
 from fedswin.weights.file import load_weights
 
@@ -69,9 +69,12 @@ class FederatedAveraging(Controller):
     def _run_study(self, abort_signal: Signal, fl_ctx: FLContext) -> None:
         config = Path(fl_ctx.get_engine().get_workspace().get_app_config_dir(fl_ctx.get_job_id()))
         job, folder = load_job(config / messages.JOB_FILE), study_folder(fl_ctx)
+        path = config / messages.INITIAL_WEIGHTS
+        initial = load_weights(path) if path.exists() else None  # a job that resumes a study does not carry it
         with lock_run(folder / STATE):
+            describe_run(folder, job, "submit", handover=initial.provenance.get("handover") if initial else None)
             sites = TaskSites(self, fl_ctx, abort_signal, job.federation.silence_timeout)
-            self._study = Study(job, folder, sites, _initial(config / messages.INITIAL_WEIGHTS))
+            self._study = Study(job, folder, sites, initial.tensors if initial else None)
             outcome = self._study.run()
         if outcome.ended == "failed_rounds":
             self.system_panic(outcome.message, fl_ctx)
@@ -80,8 +83,3 @@ class FederatedAveraging(Controller):
         if self._study:
             self._study.end_segment()
         return {"ends": self._study is not None}
-
-
-def _initial(path: Path) -> dict[str, Tensor] | None:
-    """Return global model 0, which a job that resumes a study does not carry."""
-    return dict(load_weights(path).tensors) if path.exists() else None

@@ -8,10 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from fedswin.config import load_job
 from fedswin.errors import FedSwinError
-from fedswin.federation import messages
-from fedswin.operations.admin import Federation, has_ended
+from fedswin.operations.admin import COMPLETED, Federation, has_ended
 from fedswin.outcome import read_outcome
 from fedswin.output import staged
 from fedswin.run_folder import copy_shared_part, read_records, refuse_run, update_provenance
@@ -46,17 +44,11 @@ def fetch(
         about = federation.wait(job_id, timeout) if wait else federation.job(job_id)
         if not has_ended(about):
             raise FedSwinError(f"Job {job_id} is {about['status'].lower()}. Fetch it when it has ended, or wait.")
-        workspace = federation.download(job_id, Path(folder)) / "workspace"
-        if not read_records(workspace):
-            reasons = _refusals(about) + _last_errors(federation.log(job_id))
-            raise FedSwinError(f"Job {job_id} failed: {about['status']}.{reasons}")
-        arrange_run(job_id, workspace, run)
+        arrange_run(job_id, _download(federation, job_id, about, Path(folder)), run)
     outcome = read_outcome(out)
     if not (outcome and outcome.is_final):
         why = outcome.message if outcome else f"It was cut off ({about['status']})."
-        raise FedSwinError(
-            f"{out} holds what there is of an unfinished study. {why} Go on with submit --resume {job_id}."
-        )
+        raise FedSwinError(f"{out} holds an unfinished study. {why} Go on with 'fedswin submit JOB --resume {job_id}'.")
 
 
 def arrange_run(job_id: str, workspace: Path, run: Path) -> None:
@@ -67,14 +59,26 @@ def arrange_run(job_id: str, workspace: Path, run: Path) -> None:
         workspace: the server's folder of the job, as downloaded.
         run: the run folder, which exists.
     """
-    job = load_job(workspace / "app_server" / "config" / messages.JOB_FILE)
     copy_shared_part(workspace, run)
     (run / SERVER_LOG).parent.mkdir(parents=True)
     shutil.move(workspace / "log.txt", run / SERVER_LOG)
-    (run / "job.yaml").write_text(job.to_yaml())
     outcome = read_outcome(run)
     sites = sorted({name for record in read_records(run) for name in record["sites"]})
-    update_provenance(run, command="fetch", job_id=job_id, sites=sites, finished=bool(outcome and outcome.is_final))
+    update_provenance(run, job_id=job_id, sites=sites, finished=bool(outcome and outcome.is_final))
+
+
+def _download(federation: Federation, job_id: str, about: dict[str, Any], folder: Path) -> Path:
+    """Download the server's folder of a job that has scored a model at least; one that failed earlier is explained."""
+    failed = f"Job {job_id} failed: {about['status']}.{_refusals(about)}{_last_errors(federation.log(job_id))}"
+    if about["status"] == COMPLETED:
+        return federation.download(job_id, folder) / "workspace"
+    try:
+        workspace = federation.download(job_id, folder) / "workspace"
+    except FedSwinError:  # it has not come as far as to have a folder
+        raise FedSwinError(failed) from None
+    if not read_records(workspace):
+        raise FedSwinError(failed)
+    return workspace
 
 
 def _refusals(about: dict[str, Any]) -> str:

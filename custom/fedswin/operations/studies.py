@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fedswin.config import load_job
 from fedswin.errors import FedSwinError, nearest
+from fedswin.run_folder import JOB
 from fedswin.run_lock import lock_runs
 
 _DAY_SECONDS = 86400.0
@@ -47,7 +48,7 @@ def list_studies(folder: Path) -> list[KeptStudy]:
         raise FedSwinError(
             f"{folder} does not exist. Give a kit's folder 'studies', or what FEDSWIN_STUDIES names there."
         )
-    studies = [_read(path) for path in folder.iterdir() if (path / "job.yaml").exists()]
+    studies = [_read(path) for path in folder.iterdir() if (path / JOB).exists()]
     return sorted(studies, key=lambda study: study.idle_days)
 
 
@@ -73,5 +74,5 @@ def delete_studies(folder: Path, ids: Sequence[str]) -> None:
 def _read(folder: Path) -> KeptStudy:
     files = [path.stat() for path in folder.rglob("*") if path.is_file()]
     idle = time.time() - max(file.st_mtime for file in files)
-    job = load_job(folder / "job.yaml").name
+    job = load_job(folder / JOB).name
     return KeptStudy(folder.name, job, sum(file.st_size for file in files), idle / _DAY_SECONDS, folder)
