@@ -84,7 +84,7 @@ class RunFolder:
         if selection.best and selection.best is not self.selection.best:
             self._save("best", tensors, selection.best)
         self.selection = selection
-        # After best.pt: a study that is killed in between scores a model again, while a best model would be lost.
+        # After best.pt, which thus knows every recorded model; a resumed study scores anew what has no record.
         append_line(self.folder / METRICS, json.dumps(_finite(record)))
         self._draw(record)
         return selection.note
@@ -173,7 +173,7 @@ def refuse_run(out: Path, *, overwrite: bool) -> None:
             writing it.
     """
     refuse_output(out, overwrite=overwrite, kind="a run", is_kind=_holds_runs)
-    with lock_runs(out):  # as they are when it comes to deleting; by now no time has been lost
+    with lock_runs(out):  # deleting locks them again: this is to refuse before any work is done
         pass
 
 
