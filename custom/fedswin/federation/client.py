@@ -26,6 +26,10 @@ from fedswin.run_folder import describe_run
 from fedswin.run_lock import lock_run
 from fedswin.training.journal import Journal
 from fedswin.training.site_trainer import SiteTrainer
+from fedswin.weights.file import Weights, parameters, save_weights
+
+OWN_MODEL = "model.pt"
+"""A site's own model, with ``federation.local``, in the site's folder."""
 
 _FAILURES = 3
 """After so many in a row a site asks to be left out."""
@@ -103,6 +107,7 @@ class SiteWorker:
         done = trainer.train(number)
         update = self._model.update()
         self._states.save(number, {"trainer": trainer.state_dict(), "model": self._model.state_dict()})
+        self._keep_own_model(number)
         self._previous = number
         about |= {
             "train": done.train,
@@ -113,6 +118,12 @@ class SiteWorker:
             "bytes_down": bytes_down,
         }
         return FLModel(params=update, params_type=ParamsType.FULL, metrics=metrics, meta=about)
+
+    def _keep_own_model(self, number: int) -> None:
+        """With local modules the site's model is one that only the site has, so it is kept here, whole."""
+        if self._job.federation.local:
+            weights = Weights(parameters(self._ready().model), self._job, {"round": number, "site": self._name})
+            save_weights(self._folder / OWN_MODEL, weights)
 
     def _ready(self) -> SiteTrainer:
         if self._trainer is None:
@@ -141,6 +152,8 @@ class SiteWorker:
 
 def _kind(error: Exception) -> str:
     """Name the kind of an error, without its message: that may hold a path."""
+    if isinstance(error, FedSwinError):
+        return "the site's data or settings"
     code = errno.errorcode.get(error.errno or 0) if isinstance(error, OSError) else None
     return type(error).__name__ + (f" ({code})" if code else "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import Any
 
@@ -11,6 +12,8 @@ from nvflare.fuel.f3.cellnet.fqcn import FQCN
 from fedswin.federation import messages
 
 _SECONDS = 5.0
+
+log = logging.getLogger(__name__)
 
 
 class Heartbeat:
@@ -31,12 +34,18 @@ class Heartbeat:
 
     def _beat(self) -> None:
         while not self._ends.wait(_SECONDS):
-            with self._engine.new_context() as fl_ctx:
-                self._engine.send_aux_request(
-                    targets=[FQCN.ROOT_SERVER],
-                    topic=messages.ALIVE,
-                    request=Shareable(),
-                    timeout=0.0,  # does not wait for the reply
-                    fl_ctx=fl_ctx,
-                    optional=True,
-                )
+            try:
+                self._send()
+            except Exception as error:  # the network is cut, perhaps; this thread must still be there when it is back
+                log.info("The server was sent no sign of life: %s", error)
+
+    def _send(self) -> None:
+        with self._engine.new_context() as fl_ctx:
+            self._engine.send_aux_request(
+                targets=[FQCN.ROOT_SERVER],
+                topic=messages.ALIVE,
+                request=Shareable(),
+                timeout=0.0,  # does not wait for the reply
+                fl_ctx=fl_ctx,
+                optional=True,
+            )

@@ -27,7 +27,7 @@ from fedswin.federation.sites import Answer, Question, Sites
 from fedswin.federation.state import StateFolder
 from fedswin.federation.tally import Tally
 from fedswin.outcome import Outcome, forget_outcome, write_outcome
-from fedswin.run_folder import Record, RunFolder, round_record
+from fedswin.run_folder import Record, RunFolder, read_records, round_record
 from fedswin.seeds import generator
 
 STATE = "state"
@@ -65,10 +65,11 @@ class Study:
         self._states = StateFolder(folder / STATE)
         self._number = 0
         self._made: Record = {"status": "initial", "sites": {}}  # how global model ``number`` came about
-        self._score: Record = {}  # of the newest global model that has one
         self._model = self._take_up(initial)
         self._run = RunFolder(folder, job, first_round=self._number)
         self._run.save_last(self._model.published, self._number)
+        scored = read_records(folder)
+        self._score: Record = scored[-1]["global"] if scored else {}
         self._failed_rounds = 0  # in a row
         self._active: set[str] = set()
         self._held: dict[str, int] = {}  # the version of the global model that a site holds
@@ -118,11 +119,13 @@ class Study:
         """Let every site get ready; those that say that they cannot take part are asked no more."""
         self._active = set(self._sites.connected())
         current = Round(self._active, self._job.federation, self._clock)
+        validation_cases: list[object] = []
 
         def receive(answer: Answer) -> None:
             if answer.error:
                 log.warning("%s does not take part: %s", answer.site, answer.error)
                 self._active.discard(answer.site)
+            validation_cases.append(answer.report.get("validation_cases"))
             current.note(answer.site, good=not answer.error)
 
         self._ask([Question(sorted(self._active), messages.PREPARE)], receive, current)
@@ -131,6 +134,8 @@ class Study:
                 f"{current.good} sites can take part, and federation.min_sites is {self._job.federation.min_sites}. "
                 "The server's log says which sites do not, each site's own log says why."
             )
+        if not any(validation_cases):
+            log.warning("No site has a validation case, so no model is scored, and the newest counts as the best.")
 
     def _run_round(self) -> Outcome | None:
         """Have global model r scored and trained, record it, and make the next; return the outcome if that was all."""

@@ -22,6 +22,8 @@ from fedswin.federation import messages
 from fedswin.federation.sites import Answer, Question, StudyAbortedError
 
 _POLL_SECONDS = 0.1
+_START_SECONDS = 600.0
+"""How long a site's process may take to start, before it gives its first sign of life."""
 
 
 class TaskSites:
@@ -40,7 +42,7 @@ class TaskSites:
         self._abort_signal = abort_signal
         self._silence = silence
         self._engine = fl_ctx.get_engine()
-        self._heard = dict.fromkeys(self.connected(), time.monotonic())
+        self._heard = dict.fromkeys(self.connected(), time.monotonic() + _START_SECONDS)
         self._lock = threading.Lock()
         self._receive: Callable[[Answer], None] | None = None
         self._failure: Exception | None = None
