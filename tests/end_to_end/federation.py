@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +63,15 @@ class RunningFederation:
                 start_new_session=True,
             )
 
+    def kill(self, name: str) -> None:
+        """Kill the process of the kit ``name``, and what it has started, all at once."""
+        kit = str(self.kits / name)
+        processes = [process for process in self.family() if any(part.startswith(kit) for part in process.cmdline())]
+        for process in processes:
+            process.kill()
+        psutil.wait_procs(processes, timeout=_END_SECONDS)
+        self.processes.pop(name).wait(_END_SECONDS)
+
     def family(self) -> list[psutil.Process]:
         """Every process that was started here and what it started: they inherit a mark in the environment."""
         return [process for process in psutil.process_iter() if self._is_ours(process)]
@@ -116,16 +125,19 @@ class RunningFederation:
 
 
 @contextmanager
-def run_federation(folder: Path, sites: Mapping[str, Path]) -> Iterator[RunningFederation]:
+def run_federation(
+    folder: Path, sites: Mapping[str, Path], more_sites: Sequence[str] = ()
+) -> Iterator[RunningFederation]:
     """Provision a federation below ``folder``, run its server and sites, and end them in any case.
 
     Args:
         folder: an empty folder.
         sites: each site's name and data folder.
+        more_sites: sites that get a kit and are not started.
     """
     port = _free_port()
     consortium = folder / "consortium.yaml"
-    consortium.write_text(yaml.safe_dump(_consortium(port, list(sites))))
+    consortium.write_text(yaml.safe_dump(_consortium(port, [*sites, *more_sites])))
     provision(consortium, folder / "kits")
     federation = RunningFederation(folder / "kits", port)
     try:

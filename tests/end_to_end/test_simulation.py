@@ -92,7 +92,7 @@ def test_progress_is_told_by_round_and_nvflares_log_is_kept_apart(pretrained):
     out, shown = pretrained
     assert "round  2 of 2: validation loss" in shown
     assert "INFO" not in shown
-    assert "INFO" in (out / "nvflare" / "console.log").read_text()
+    assert "INFO" in (out / "nvflare" / "segment1" / "console.log").read_text()
 
 
 def test_two_runs_give_the_same_bits(sites, pretrained, tmp_path):

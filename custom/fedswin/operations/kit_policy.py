@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fedswin.federation.launcher import SiteLauncher
 from fedswin.federation.recipe import SERVER_CLASSES, SITE_CLASSES, class_paths
 from fedswin.federation.storage import KitStorage
 
@@ -47,15 +48,21 @@ def restrict_server(local: Path) -> None:
 def restrict_site(local: Path) -> None:
     """Let jobs use the site's classes only, and keep the site's logs, which may name files, at the site.
 
+    The death of a job's process there is the site's own affair: the others go on.
+
     Args:
         local: the folder ``local`` of the site's kit.
     """
+    (launcher,) = class_paths((SiteLauncher,))
 
     def change(resources: dict[str, Any]) -> None:
         resources["class_allow_list"] = class_paths(SITE_CLASSES)
         resources["allow_log_streaming"] = False
         components = resources["components"]
         resources["components"] = [entry for entry in components if entry["id"] != "site_log_streamer"]
+        for component in resources["components"]:
+            if component["id"] == "process_launcher":
+                component["path"] = launcher
 
     _derive(local, "resources.json", change)
     _derive(local, "authorization.json", _change_rights)
