@@ -83,10 +83,18 @@ class Federation:
         with self._plain_errors():
             return self._session.submit_job(str(folder.absolute()))
 
-    def end_segment(self, job_id: str) -> None:
-        """Ask a running job to end after the round that is under way."""
+    def end_segment(self, job_id: str) -> bool:
+        """Ask a job to end after the round that is under way.
+
+        Returns:
+            Whether it will; not if it does not run, though the server may list it so: it was killed with the job.
+        """
         with self._plain_errors():
-            self._session.do_app_command(job_id, messages.END_SEGMENT, {})
+            try:
+                self._session.do_app_command(job_id, messages.END_SEGMENT, {})
+            except api_spec.JobNotRunning:
+                return False
+        return True
 
     def job(self, job_id: str) -> dict[str, Any]:
         """Return what the server knows of a job, its ``status`` among it."""

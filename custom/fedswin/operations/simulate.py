@@ -65,10 +65,11 @@ def simulate(
         FedSwinError: if something about the input is wrong, and then nothing has been written; or if the
             simulation fails, and then ``out/nvflare`` holds the logs, and the run can be resumed.
     """
-    if resume:
-        require_run_of(out, job)
-    else:
+    if not resume:
         refuse_run(out, overwrite=overwrite)
+    elif _is_finished(out, job):
+        console.print(f"{out} is finished, so there is nothing to resume.", markup=False)
+        return
     plan = plan_study(job, data, init, strict=strict, console=console)
     sites = [site.name for site in plan.sites]
     initial = out / _WORKSPACE / messages.INITIAL_WEIGHTS
@@ -81,6 +82,12 @@ def simulate(
         with StudyProgress(job, out, {name: out / "sites" / name for name in sites}, console) as progress:
             _run(job, data, out, sites, gpus, lock, progress)
     update_provenance(out, finished=True)
+
+
+def _is_finished(out: Path, job: Job) -> bool:
+    require_run_of(out, job)
+    outcome = read_outcome(out)
+    return outcome is not None and outcome.is_final
 
 
 def _run(

@@ -55,8 +55,7 @@ def submit_next_segment(job: Job, earlier: str, kit: Path) -> str:
     with Federation(kit) as federation, tempfile.TemporaryDirectory(prefix="fedswin-") as folder:
         about = federation.job(earlier)
         sites = required_sites(job, federation.connected_sites())
-        if not has_ended(about):
-            federation.end_segment(earlier)
+        if not has_ended(about) and federation.end_segment(earlier):
             federation.wait(earlier)
         return federation.submit(export_job(job, sites, Path(folder), study=study_of(about)))
 
