@@ -19,6 +19,7 @@ from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 from torch import Tensor
 
 from fedswin.federation import messages
+from fedswin.federation.refusal import UpdateRefusedError
 from fedswin.federation.sites import Answer, Question, StudyAbortedError
 
 _POLL_SECONDS = 0.1
@@ -120,18 +121,21 @@ def read_answer(client: Client, result: Shareable) -> Answer:
         model = FLModelUtils.from_shareable(result)
     except (TypeError, ValueError, KeyError) as error:
         return Answer(client.name, error=f"the answer cannot be read ({type(error).__name__})")
-    meta = model.meta
+    meta, previous = model.meta, model.meta.get("previous")
     return Answer(
         client.name,
-        read=lambda: {name: _load(value) for name, value in (model.params or {}).items()},
+        read=lambda: {name: _load(name, value) for name, value in (model.params or {}).items()},
         metrics=model.metrics or {},
         report=meta,
-        previous=meta.get("previous", -1),
-        error=meta.get("error", ""),
-        leaves=meta.get("leaves", False),
+        previous=previous if isinstance(previous, int) else -1,
+        error=str(meta.get("error", "")),
+        leaves=bool(meta.get("leaves")),
     )
 
 
-def _load(value: Any) -> Tensor:
-    """Return a tensor that NVFlare has left on disk until it is wanted."""
-    return value.materialize() if hasattr(value, "materialize") else value
+def _load(name: str, value: Any) -> Tensor:
+    """Return a tensor, which NVFlare may have left on disk until it is wanted."""
+    tensor = value.materialize() if hasattr(value, "materialize") else value
+    if not isinstance(tensor, Tensor):
+        raise UpdateRefusedError(f"{name} is no tensor")
+    return tensor
