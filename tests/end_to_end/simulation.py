@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -59,14 +59,11 @@ class RunningSimulation:
 
     def site(self, name: str) -> psutil.Process:
         """The process of a site."""
-        return self._one(
-            lambda arguments: "--client" in arguments and arguments[arguments.index("--client") + 1] == name
-        )
+        return next(process for process in self._workers() if _argument(process, "--client") == name)
 
     def server(self) -> psutil.Process:
         """The process of NVFlare's simulator, in which the server runs."""
-        parents = [process.ppid() for process in self.family() if "--client" in process.cmdline()]
-        return psutil.Process(max(set(parents), key=parents.count))
+        return psutil.Process(int(_argument(next(self._workers()), "--parent_pid")))
 
     def wait_for(self, happened: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
         """Wait until something has happened; fail with what the command printed if it does not."""
@@ -85,8 +82,16 @@ class RunningSimulation:
         logs = sorted(self.out.glob("nvflare/segment*/console.log"))
         return self._console.read_text() + "".join(log.read_text()[-6000:] for log in logs[-1:])
 
+    def _workers(self) -> Iterator[psutil.Process]:
+        return (process for process in self.family() if "--client" in process.cmdline())
+
     def _is_ours(self, process: psutil.Process) -> bool:
         try:
             return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(_MARK) == self._mark
         except psutil.Error:
             return False
+
+
+def _argument(process: psutil.Process, option: str) -> str:
+    arguments = process.cmdline()
+    return arguments[arguments.index(option) + 1]
