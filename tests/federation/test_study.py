@@ -155,6 +155,12 @@ def test_a_bad_update_is_refused_by_name_and_changes_nothing(tmp_path, value, re
     assert digest(tmp_path / "bad") == digest(tmp_path / "without")
 
 
+def test_a_refused_update_is_not_counted_as_one_that_came_too_late(tmp_path):
+    _, records, _ = run(make_job(), tmp_path, {"b": in_rounds(0, then=broken(float("nan")))})
+    assert [len(record["refused"]) for record in records] == [0, 1, 0, 0]
+    assert [record["late"] for record in records] == [[], [], [], []]
+
+
 def test_an_error_at_a_site_is_a_refused_round_and_three_leave_it_out(tmp_path):
     failures = iter(range(1, 100))
 

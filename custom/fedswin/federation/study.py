@@ -163,7 +163,8 @@ class Study:
         self._ask(self._questions(trainers), tally.receive, current)
         self._reasons = tally.refused
         self._held = dict.fromkeys(tally.holders, self._model.version)
-        self._received.update(dict.fromkeys(tally.reports, self._number))
+        in_time = tally.holders.intersection(trainers)  # with those whose update was refused: it did come
+        self._received.update(dict.fromkeys(in_time, self._number))
         for site in tally.leaving:
             log.warning("%s is left out from now on: it failed too often", site)
         self._active -= tally.leaving
