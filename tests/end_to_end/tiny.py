@@ -16,7 +16,7 @@ PRETRAIN: dict[str, Any] = {
     "task": "pretrain",
     "model": {"feature_size": 12},
     "data": {"roi": [32, 32, 32]},
-    "pretraining": {"reconstruction_head": "deconv5"},
+    "pretraining": {"reconstruction_head": "deconv5", "validation_batches": 1},
     "trainer": {"batch_size": 2, "warmup_steps": 1, "learning_rate": 1e-3, "cpu_threads": 1},
     "federation": {"rounds": 2, "local_steps": 2},
 }

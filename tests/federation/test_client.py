@@ -38,8 +38,7 @@ def at_the_site(sites, monkeypatch):
 
 
 def make_job(**federation) -> Job:
-    content = {**tiny.PRETRAIN, "federation": {"rounds": 9, "local_steps": 1, **federation}}
-    return tiny.job({**content, "pretraining": {**tiny.PRETRAIN["pretraining"], "validation_batches": 1}})
+    return tiny.job({**tiny.PRETRAIN, "federation": {"rounds": 9, "local_steps": 1, **federation}})
 
 
 class Server:

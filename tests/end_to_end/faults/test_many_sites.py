@@ -22,7 +22,7 @@ ROUNDS = 5
 # A site's process holds about 2 GB after some rounds of two sub-volumes, for the trainer keeps what it frees.
 SMALL = {
     **tiny.PRETRAIN,
-    "pretraining": {"reconstruction_head": "deconv5", "validation_batches": 1, "loss_weights": {"contrastive": 0}},
+    "pretraining": {**tiny.PRETRAIN["pretraining"], "loss_weights": {"contrastive": 0}},
     "trainer": {**tiny.PRETRAIN["trainer"], "batch_size": 1},
 }
 # With a module that stays local every site keeps its own model whole, from which the mean can be computed again.

@@ -23,7 +23,7 @@ def job():
     return tiny.job(
         {
             **tiny.PRETRAIN,
-            "federation": {"rounds": ROUNDS, "local_steps": 2, "min_sites": 3, "max_failed_rounds": 2},
+            "federation": {"rounds": ROUNDS, "local_steps": 1, "min_sites": 3, "max_failed_rounds": 2},
         }
     )
 
