@@ -72,9 +72,9 @@ class FederatedAveraging(Controller):
         path = config / messages.INITIAL_WEIGHTS
         initial = load_weights(path) if path.exists() else None  # a job that resumes a study does not carry it
         with lock_run(folder / STATE):
-            describe_run(folder, job, "submit", handover=initial.provenance.get("handover") if initial else None)
             sites = TaskSites(self, fl_ctx, abort_signal, job.federation.silence_timeout)
             self._study = Study(job, folder, sites, initial.tensors if initial else None)
+            describe_run(folder, job, "submit", handover=initial.provenance.get("handover") if initial else None)
             outcome = self._study.run()
         if outcome.ended == "failed_rounds":
             self.system_panic(outcome.message, fl_ctx)
