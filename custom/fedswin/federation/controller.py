@@ -14,7 +14,7 @@ from nvflare.app_common.utils.tensor_disk_offload_context import cleanup_tensor_
 from nvflare.app_opt.pt.decomposers import TensorDecomposer
 from nvflare.fuel.utils import fobs
 
-from fedswin.config import load_job
+from fedswin.config import Job, load_job
 from fedswin.federation import messages
 from fedswin.federation.sites import StudyAbortedError
 from fedswin.federation.study import STATE, Study
@@ -69,12 +69,9 @@ class FederatedAveraging(Controller):
     def _run_study(self, abort_signal: Signal, fl_ctx: FLContext) -> None:
         config = Path(fl_ctx.get_engine().get_workspace().get_app_config_dir(fl_ctx.get_job_id()))
         job, folder = load_job(config / messages.JOB_FILE), study_folder(fl_ctx)
-        path = config / messages.INITIAL_WEIGHTS
-        initial = load_weights(path) if path.exists() else None  # a job that resumes a study does not carry it
         with lock_run(folder / STATE):
             sites = TaskSites(self, fl_ctx, abort_signal, job.federation.silence_timeout)
-            self._study = Study(job, folder, sites, initial.tensors if initial else None)
-            describe_run(folder, job, "submit", handover=initial.provenance.get("handover") if initial else None)
+            self._study = _open_study(job, folder, sites, config / messages.INITIAL_WEIGHTS)
             outcome = self._study.run()
         if outcome.ended == "failed_rounds":
             self.system_panic(outcome.message, fl_ctx)
@@ -83,3 +80,11 @@ class FederatedAveraging(Controller):
         if self._study:
             self._study.end_segment()
         return {"ends": self._study is not None}
+
+
+def _open_study(job: Job, folder: Path, sites: TaskSites, initial_weights: Path) -> Study:
+    """Return the study in ``folder``. A job that resumes one does not carry the initial weights."""
+    initial = load_weights(initial_weights) if initial_weights.exists() else None
+    study = Study(job, folder, sites, initial.tensors if initial else None)
+    describe_run(folder, job, "submit", handover=initial.provenance.get("handover") if initial else None)
+    return study
