@@ -14,7 +14,7 @@ import torch
 from end_to_end import tiny
 from fedswin.config import Encoding, Job
 from fedswin.federation import messages
-from fedswin.federation.encoding import Tensors, encode
+from fedswin.federation.encoding import SCALE, Tensors, encode
 from fedswin.federation.sites import Answer, Question
 from fedswin.federation.study import Study
 
@@ -52,11 +52,11 @@ class SitesWithoutMemory:
 
     def _update(self, question: Question, name: str) -> Tensors:
         """A small step, from the model itself or alone."""
-        rng = torch.Generator().manual_seed(self._names.index(name))
+        size = 0.01 * (1 + self._names.index(name))
         update: Tensors = {}
         for key, tensor in question.download.tensors.items():
-            if key.startswith("layer") and ".." not in key:
-                step = 0.01 * torch.randn(tensor.shape, generator=rng)
+            if not key.endswith(SCALE):
+                step = torch.full(tensor.shape, size)
                 update |= encode(key, tensor + step if self._encoding == "fp32" else step, self._encoding)
         return update
 

@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peaks of memory are read from /proc"),
 ]
 
-MODEL_MEGABYTES = 128
+MODEL_MEGABYTES = 100
 FEW, MANY = 3, 16  # a trimmed mean takes no fewer than three
 
 
