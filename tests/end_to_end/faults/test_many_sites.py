@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.long]
 
 SITES = [f"hospital{number:02d}" for number in range(1, 13)]
 ROUNDS = 5
-# A site's process holds about 2 GB after some rounds of two sub-volumes, for the trainer keeps what it frees.
+# One sub-volume a step: a site's process holds about 1.2 GB then, and 2 GB with two, for it keeps what a step frees.
 SMALL = {
     **tiny.PRETRAIN,
     "pretraining": {**tiny.PRETRAIN["pretraining"], "loss_weights": {"contrastive": 0}},

@@ -83,7 +83,7 @@ def test_too_many_failed_rounds_end_the_study_with_the_last_good_model_and_it_ca
     job, data, undisturbed, tmp_path
 ):
     out = tmp_path / "run"
-    faults = [Fault("nan", "a", 1), Fault("out of memory", "b", 1), Fault("out of memory", "c", 2)]
+    faults = [Fault("nan", "a", 1), Fault("out of memory", "c", 2)]
     shown = run(job, data, out, faults=faults, exit_code=1)
     assert "2 rounds in a row had fewer than 3 updates. In the last one: c: MemoryError." in " ".join(shown.split())
     assert [record["status"] for record in read_records(out)] == ["initial", "ok", "failed", "failed"]
