@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from fedswin.run_lock import lock_run
 
 from end_to_end import tiny
 from fedswin.errors import FedSwinError
 from fedswin.operations.studies import delete_studies, list_studies
+from fedswin.run_lock import lock_run
 
 
 @pytest.fixture
