@@ -65,7 +65,7 @@ class RunningSimulation:
         """The process of NVFlare's simulator, in which the server runs."""
         return psutil.Process(int(_argument(next(self._workers()), "--parent_pid")))
 
-    def wait_for(self, happened: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
+    def wait_for(self, happened: Callable[[], bool], what: str, seconds: float = 600.0) -> None:
         """Wait until something has happened; fail with what the command printed if it does not."""
         deadline = time.monotonic() + seconds
         while not happened():
@@ -73,7 +73,7 @@ class RunningSimulation:
             assert not is_late, f"no {what}:\n{self.printed()}"
             time.sleep(0.05)
 
-    def finish(self, seconds: float = 300.0) -> int:
+    def finish(self, seconds: float = 600.0) -> int:
         """Wait for the command to end, and return its exit code."""
         return self.process.wait(seconds)
 

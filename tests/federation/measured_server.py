@@ -70,15 +70,15 @@ def peak_megabytes() -> int:
     return int(line.split()[1]) // 1024
 
 
-def job_of(rule: str, exchange: str) -> Job:
-    """A job of two rounds."""
-    federation = {"rounds": _ROUNDS, "min_sites": 3, "exchange": exchange, "aggregation": {"rule": rule}}
+def job_of(sites: int, rule: str, exchange: str) -> Job:
+    """A job of two rounds, which all sites take part in."""
+    federation = {"rounds": _ROUNDS, "min_sites": sites, "exchange": exchange, "aggregation": {"rule": rule}}
     return tiny.job({**tiny.PRETRAIN, "federation": federation})
 
 
 if __name__ == "__main__":
     sites, rule, exchange, megabytes, folder = sys.argv[1:]
-    job = job_of(rule, exchange)
+    job = job_of(int(sites), rule, exchange)
     initial = {f"layer{number:04d}": torch.zeros(_MEGABYTE_SHAPE) for number in range(int(megabytes))}
     outcome = Study(job, Path(folder), SitesWithoutMemory(int(sites), job.federation.exchange), initial).run()
     assert outcome.ended == "completed"

@@ -22,7 +22,7 @@ ORPHANS_END_SECONDS = 5.0
 
 @pytest.fixture(scope="module")
 def job():
-    return tiny.job({**tiny.PRETRAIN, "federation": {"rounds": 4, "local_steps": 2, "min_sites": 3}})
+    return tiny.job({**tiny.PRETRAIN, "federation": {"rounds": 4, "local_steps": 1, "min_sites": 3}})
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,7 @@ def finished(kills, tmp_path_factory):
     started, out = time.monotonic(), folder / "run"
     with RunningSimulation(job, data, out) as simulation:
         for last, site in kills.items():
-            simulation.wait_for(lambda last=last: len(read_records(out)) > last, f"record {last}", 300)
+            simulation.wait_for(lambda last=last: len(read_records(out)) > last, f"record {last}")
             if last == min(kills):
                 print(f"record {last} after {time.monotonic() - started:.0f} s, {_gigabytes(simulation):.1f} GB in all")
             simulation.site(site).kill()

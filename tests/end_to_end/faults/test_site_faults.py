@@ -42,10 +42,10 @@ def finished(tmp_path_factory):
     )
     out = folder / "run"
     with RunningSimulation(job, data, out, environment=environment(*FAULTS)) as simulation:
-        simulation.wait_for(lambda: trains(out / "sites" / FROZEN, FROZEN_ROUND), "site to freeze", 600)
+        simulation.wait_for(lambda: trains(out / "sites" / FROZEN, FROZEN_ROUND), "site to freeze")
         site = simulation.site(FROZEN)
         site.suspend()
-        simulation.wait_for(lambda: models_written(out) > FROZEN_ROUND, "model without the frozen site", 300)
+        simulation.wait_for(lambda: models_written(out) > FROZEN_ROUND, "model without the frozen site")
         site.resume()
         assert simulation.finish() == 0, simulation.printed()
     assert_happened(out, *FAULTS)
