@@ -95,6 +95,7 @@ def test_progress_is_told_by_round_and_nvflares_log_is_kept_apart(pretrained):
     assert "INFO" in (out / "nvflare" / "segment1" / "console.log").read_text()
 
 
+@pytest.mark.long
 def test_two_runs_give_the_same_bits(sites, pretrained, tmp_path):
     run_quietly(tiny.job(tiny.PRETRAIN), sites, tmp_path / "again")
     first, second = (load_weights(run / "global" / "last.pt") for run in (pretrained[0], tmp_path / "again"))

@@ -86,7 +86,9 @@ def test_only_scalars_and_parameters_leave(tmp_path, sites):
     assert answer.meta["bytes_up"] == pytest.approx(4 * sum(t.numel() for t in answer.params.values()), rel=0.01)
 
 
-@pytest.mark.parametrize("settings", [{}, {"exchange": "int8"}, {"local": ["rotation"]}, {"exchange": "fp16"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"exchange": "int8", "local": ["rotation"]}], ids=["exact", "8 bits, local head"]
+)
 def test_a_site_that_is_started_again_goes_on_to_the_same_bits(tmp_path, settings):
     job = make_job(**settings)
     whole = Server(job, tmp_path / "whole")
