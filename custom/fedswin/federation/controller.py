@@ -72,6 +72,7 @@ class FederatedAveraging(Controller):
         with lock_run(folder / STATE):
             sites = TaskSites(self, fl_ctx, abort_signal, job.federation.silence_timeout)
             self._study = _open_study(job, folder, sites, config / messages.INITIAL_WEIGHTS)
+            fl_ctx.set_prop(messages.FIRST_STEP, self._study.first_round * job.federation.local_steps)
             outcome = self._study.run()
         if outcome.ended == "failed_rounds":
             self.system_panic(outcome.message, fl_ctx)

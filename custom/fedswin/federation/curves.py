@@ -10,10 +10,9 @@ from nvflare.app_common.utils.file_utils import resolve_path_under_root
 from nvflare.app_opt.tracking.tb.tb_receiver import TBAnalyticsReceiver
 from torch.utils.tensorboard import SummaryWriter
 
-from fedswin.config import load_job
 from fedswin.federation import messages
 from fedswin.federation.study_folder import study_folder
-from fedswin.run_folder import TENSORBOARD, copy_shared_part, read_records
+from fedswin.run_folder import TENSORBOARD, copy_shared_part
 
 
 class StudyCurves(TBAnalyticsReceiver):
@@ -30,19 +29,17 @@ class StudyCurves(TBAnalyticsReceiver):
         super().__init__(TENSORBOARD, events)
 
     def initialize(self, fl_ctx: FLContext) -> None:
-        """Find the study's folder, and the step that its next round starts with."""
-        workspace, job_id = fl_ctx.get_engine().get_workspace(), fl_ctx.get_job_id()
-        job = load_job(Path(workspace.get_app_config_dir(job_id), messages.JOB_FILE))
-        self._run_dir = Path(workspace.get_run_dir(job_id))
+        """Find the study's folder and the job's."""
+        self._run_dir = Path(fl_ctx.get_engine().get_workspace().get_run_dir(fl_ctx.get_job_id()))
         self._study = study_folder(fl_ctx)
-        self._first_step = len(read_records(self._study)) * job.federation.local_steps
         self.root_log_dir = str(self._study / TENSORBOARD)
 
     def save(self, fl_ctx: FLContext, shareable: Shareable, record_origin: str) -> None:
-        """Write a scalar of the site ``record_origin``."""
+        """Write a scalar of the site ``record_origin``. The controller has opened the study: it asked the site."""
         if record_origin not in self.writers_table:
             folder = resolve_path_under_root(self.root_log_dir, record_origin, "record_origin")
-            self.writers_table[record_origin] = SummaryWriter(folder, purge_step=self._first_step)
+            first_step = fl_ctx.get_prop(messages.FIRST_STEP)
+            self.writers_table[record_origin] = SummaryWriter(folder, purge_step=first_step)
         super().save(fl_ctx, shareable, record_origin)
 
     def finalize(self, fl_ctx: FLContext) -> None:

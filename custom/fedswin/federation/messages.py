@@ -16,6 +16,9 @@ END_SEGMENT = "fedswin_end_segment"
 STUDY = "fedswin_study"
 """The key of a job's meta that names the study it goes on with: the id of the study's first job."""
 
+FIRST_STEP = "fedswin_first_step"
+"""The property of a job's context at the server that holds the first step of training that the job makes."""
+
 JOB_FILE = "job.yaml"
 """The job, in the ``config`` folder of every app."""
 INITIAL_WEIGHTS = "initial.pt"

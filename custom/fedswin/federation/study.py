@@ -46,6 +46,9 @@ class Study:
         initial: the parameters of global model 0; needed where there is no state.
         clock: monotonic seconds.
 
+    Attributes:
+        first_round: the first that this process runs.
+
     Raises:
         FedSwinError: if there is neither a state nor an initial model, or the state is of another job.
     """
@@ -66,7 +69,8 @@ class Study:
         self._number = 0
         self._made: Record = {"status": "initial", "sites": {}}  # how global model ``number`` came about
         self._model = self._take_up(initial)
-        self._run = RunFolder(folder, job, first_round=self._number)
+        self.first_round = self._number
+        self._run = RunFolder(folder, job, first_round=self.first_round)
         self._run.save_last(self._model.published, self._number)
         scored = read_records(folder)
         self._score: Record = scored[-1]["global"] if scored else {}
