@@ -11,7 +11,6 @@ from nvflare.apis.impl.controller import Controller
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 from nvflare.app_common.utils.tensor_disk_offload_context import cleanup_tensor_disk_offload, setup_tensor_disk_offload
-from nvflare.app_opt.pt.decomposers import TensorDecomposer
 from nvflare.fuel.utils import fobs
 
 from fedswin.config import Job, load_job
@@ -20,6 +19,7 @@ from fedswin.federation.sites import StudyAbortedError
 from fedswin.federation.study import STATE, Study
 from fedswin.federation.study_folder import study_folder
 from fedswin.federation.task_sites import TaskSites
+from fedswin.federation.uploads import UploadDecomposer
 from fedswin.run_folder import describe_run
 from fedswin.run_lock import lock_run
 from fedswin.weights.file import load_weights
@@ -39,7 +39,7 @@ class FederatedAveraging(Controller):
 
     def start_controller(self, fl_ctx: FLContext) -> None:
         """Get ready for tensors, and for a person who wants the job to end after a round."""
-        fobs.register(TensorDecomposer)
+        fobs.register(UploadDecomposer)
         fl_ctx.get_engine().register_app_command(messages.END_SEGMENT, self._end_segment)
 
     def control_flow(self, abort_signal: Signal, fl_ctx: FLContext) -> None:

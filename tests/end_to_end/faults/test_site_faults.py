@@ -14,7 +14,7 @@ from fedswin.weights.file import load_weights
 pytestmark = [pytest.mark.end_to_end, pytest.mark.long]
 
 SITES = "abcd"
-ROUNDS = 7
+ROUNDS = 8
 FAULTS = [
     Fault("nan", "a", 0),
     Fault("lacks a tensor", "b", 0),
@@ -24,6 +24,7 @@ FAULTS = [
     Fault("disk full", "b", 2),
     Fault("late", "c", 3),
     *(Fault("nan", site, 4) for site in SITES),
+    Fault("dies sending", "a", 7),
 ]
 FROZEN_ROUND = 5
 FROZEN = "d"
@@ -123,3 +124,8 @@ def test_a_round_in_which_all_fail_keeps_the_old_model_and_the_study_goes_on(rec
     assert records[4]["global"] == records[3]["global"]
     assert records[5]["global"] != records[4]["global"]
     assert load_weights(finished / "global" / "last.pt").provenance["round"] == ROUNDS
+
+
+def test_an_upload_that_breaks_off_costs_only_its_site_the_round(records):
+    assert refused(records[7]) == {"a": "the transfer broke off before the update was whole"}
+    assert trained(records[7]) == {"b", "c", "d"}

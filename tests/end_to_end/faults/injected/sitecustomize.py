@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import signal
 import sys
 import time
 from importlib.machinery import ModuleSpec, PathFinder
@@ -34,7 +35,10 @@ def _happens(fault: str, number: int) -> bool:
 
 
 def _break_answers(client: ModuleType) -> None:
-    """``nan``, ``lacks a tensor``, ``another shape``: what a site sends. ``slow``, ``late``: when it does."""
+    """``nan``, ``lacks a tensor``, ``another shape``: what a site sends. ``slow``, ``late``: when it does.
+
+    ``dies sending``: the site's process dies when the server fetches the second of the tensors.
+    """
     answer = client.SiteWorker.answer
 
     @functools.wraps(answer)
@@ -53,9 +57,24 @@ def _break_answers(client: ModuleType) -> None:
             time.sleep(_SLOW_SECONDS)
         if _happens("late", number):
             _wait_for_state(number + 1)
+        if _happens("dies sending", number):
+            _die_sending()
         return reply
 
     client.SiteWorker.answer = broken_answer
+
+
+def _die_sending() -> None:
+    from nvflare.app_opt.pt.tensor_downloader import TensorDownloadable
+
+    produce = TensorDownloadable.produce_item
+
+    def produce_one(self, index):
+        if index > 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return produce(self, index)
+
+    TensorDownloadable.produce_item = produce_one
 
 
 def _wait_for_state(number: int) -> None:
