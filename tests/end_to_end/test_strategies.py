@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.long]
 SITES = {"a": 2, "b": 1, "c": 1, "d": 1}
 FEDERATION = {
     "rounds": 1,
-    "local_steps": 2,
+    "local_steps": 3,
     "min_sites": 3,
     "sample": 3,
     "proximal": 0.5,

@@ -24,7 +24,7 @@ FAULTS = [
     Fault("disk full", "b", 2),
     Fault("late", "c", 3),
     *(Fault("nan", site, 4) for site in SITES),
-    Fault("dies sending", "a", 7),
+    Fault("upload breaks off", "a", 7),
 ]
 FROZEN_ROUND = 5
 FROZEN = "d"
@@ -129,3 +129,4 @@ def test_a_round_in_which_all_fail_keeps_the_old_model_and_the_study_goes_on(rec
 def test_an_upload_that_breaks_off_costs_only_its_site_the_round(records):
     assert refused(records[7]) == {"a": "the transfer broke off before the update was whole"}
     assert trained(records[7]) == {"b", "c", "d"}
+    assert "metrics" in records[7]["sites"]["a"], "it scores the next global model, which comes of the others"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import signal
 import sys
 import time
 from importlib.machinery import ModuleSpec, PathFinder
@@ -37,7 +36,7 @@ def _happens(fault: str, number: int) -> bool:
 def _break_answers(client: ModuleType) -> None:
     """``nan``, ``lacks a tensor``, ``another shape``: what a site sends. ``slow``, ``late``: when it does.
 
-    ``dies sending``: the site's process dies when the server fetches the second of the tensors.
+    ``upload breaks off``: after the first of the tensors, now and ever after.
     """
     answer = client.SiteWorker.answer
 
@@ -57,24 +56,22 @@ def _break_answers(client: ModuleType) -> None:
             time.sleep(_SLOW_SECONDS)
         if _happens("late", number):
             _wait_for_state(number + 1)
-        if _happens("dies sending", number):
-            _die_sending()
+        if _happens("upload breaks off", number):
+            _break_off_upload()
         return reply
 
     client.SiteWorker.answer = broken_answer
 
 
-def _die_sending() -> None:
-    from nvflare.app_opt.pt.tensor_downloader import TensorDownloadable
+def _break_off_upload() -> None:
+    from nvflare.app_opt.pt.tensor_downloader import TensorDownloadable  # it brings torch
 
-    produce = TensorDownloadable.produce_item
-
-    def produce_one(self, index):
+    def produce_first_item(self, index):
         if index > 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            raise ConnectionError
         return produce(self, index)
 
-    TensorDownloadable.produce_item = produce_one
+    produce, TensorDownloadable.produce_item = TensorDownloadable.produce_item, produce_first_item
 
 
 def _wait_for_state(number: int) -> None:

@@ -1,0 +1,109 @@
+"""Commands for a real federation: kits, jobs, what is kept of studies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from fedswin.cli.options import InitOption, JobArgument, KitOption, OutOption, OverwriteOption, SetOption
+from fedswin.cli.screen import console, print_outcome, stderr
+from fedswin.config import load_job
+from fedswin.errors import FedSwinError
+
+app = typer.Typer()
+
+
+@app.command()
+def provision(
+    consortium: Annotated[Path, typer.Argument(help="Who takes part: a YAML file.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder of kits to write.")],
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Write a startup kit for the server, each site and each person of a consortium.
+
+    Example: fedswin provision provisioning/example.yaml --out kits
+    """
+    from fedswin.operations.provision import provision as run
+
+    for kit in run(consortium, out, overwrite=overwrite):
+        console.print(str(kit), markup=False)
+
+
+@app.command()
+def submit(
+    job: JobArgument,
+    kit: KitOption,
+    init: InitOption = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            "--resume", metavar="JOB_ID", help="Go on with the study of this job, at the sites connected now."
+        ),
+    ] = None,
+    settings: SetOption = None,
+) -> None:
+    """Submit a job to a running federation, and print its id, alone on stdout.
+
+    With --resume a job that still runs is ended first, after the round that is under way.
+
+    Example: fedswin submit jobs/demo/pretrain.yaml --kit kits/lead@university.org
+    """
+    from fedswin.operations import submit as operation
+    from fedswin.operations.preflight import plan_initial_state
+
+    study = load_job(job, settings or ())
+    if resume and init:
+        raise FedSwinError("--init starts a study and --resume goes on with one. Give one of the two.")
+    if resume:
+        print(operation.submit_next_segment(study, resume, kit))
+    else:
+        print(operation.submit(study, plan_initial_state(study, init, stderr), kit))
+
+
+@app.command()
+def fetch(
+    job_id: Annotated[str, typer.Argument(help="The id that submit printed.")],
+    kit: KitOption,
+    out: OutOption,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the job has ended.")] = False,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Bring the run folder of a job that has ended.
+
+    Example: fedswin fetch JOB_ID --kit kits/lead@university.org --out runs/pretrain
+    """
+    from fedswin.operations.fetch import fetch as run
+
+    run(job_id, kit, out, wait=wait, overwrite=overwrite)
+    print_outcome(out)
+
+
+@app.command()
+def studies(
+    folder: Annotated[Path, typer.Argument(help="The folder 'studies' of a server's or site's kit.")],
+    delete: Annotated[
+        list[str] | None, typer.Option("--delete", metavar="ID", help="Delete what is kept of it. May be repeated.")
+    ] = None,
+    idle: Annotated[
+        float | None, typer.Option("--delete-idle", metavar="DAYS", help="Delete all that were not used for so long.")
+    ] = None,
+) -> None:
+    """List what a server or a site keeps of its studies, so that they can be resumed, or delete it.
+
+    It is kept until it is deleted here.
+
+    Example: fedswin studies kits/hospital_a/studies --delete-idle 90
+    """
+    from fedswin.operations.studies import delete_studies, list_studies
+
+    kept = list_studies(folder)
+    gone = {*(delete or ()), *(study.id for study in kept if idle is not None and study.idle_days > idle)}
+    delete_studies(folder, sorted(gone))
+    table = Table("study", "job", "size", "last used")
+    for study in kept:
+        when = "deleted" if study.id in gone else f"{study.idle_days:.1f} days ago"
+        table.add_row(study.id, study.job, f"{study.size / 1e6:.1f} MB", when)
+    console.print(table)

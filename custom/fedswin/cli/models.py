@@ -1,0 +1,82 @@
+"""Commands that use a model: score it, segment with it, hand it on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from fedswin.cli.options import OutOption, OverwriteOption, SitesOption
+from fedswin.cli.screen import console
+
+app = typer.Typer()
+
+
+@app.command()
+def evaluate(
+    models: Annotated[
+        list[Path], typer.Argument(help="Weights files, run folders, or folders of folds.", metavar="MODEL…")
+    ],
+    data: SitesOption,
+    out: OutOption,
+    split: Annotated[Literal["test", "validation"], typer.Option()] = "test",
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Score segmentation models on every site's cases: Dice, HD95 and NSD of models by sites, a row for each case.
+
+    Each case is scored on its own grid, as predict writes it.
+
+    Example: fedswin evaluate runs/finetune runs/scratch --data sites --out runs/evaluation
+    """
+    from fedswin.operations import evaluate as evaluation
+
+    evaluation.refuse_evaluation(out, overwrite=overwrite)
+    with console.status("") as status:
+        results = evaluation.evaluate(models, data, split=split, progress=status.update)
+    evaluation.write_evaluation(results, out, split=split)
+    console.print(evaluation.render(results))
+    console.print(f"{out}: evaluation.json, cases.csv")
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="NIfTI files.", metavar="IMAGE…")],
+    models: Annotated[
+        list[Path],
+        typer.Option("--model", help="A weights file, run folder, or folder of folds. Several are an ensemble."),
+    ],
+    out: OutOption,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Segment images: a label map for each, on the image's own grid and named like it.
+
+    Example: fedswin predict scans/*.nii.gz --model runs/finetune --out predictions
+    """
+    from fedswin.operations.predict import predict_images
+
+    classes = predict_images(images, models, out, overwrite=overwrite, console=console)
+    table = Table("label", "class")
+    for name, value in classes.items():
+        table.add_row(str(value), name)
+    console.print(table)
+    console.print(f"{out}: {len(images)} label maps, labels.json", markup=False)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder or a weights file.")],
+    to: Annotated[Literal["encoder", "swinvit"], typer.Option(help="The form of the file.")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write.")],
+    which: Annotated[Literal["best", "last"], typer.Option()] = "best",
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Write the encoder for other tools: swinvit is what MONAI's SwinUNETR.load_from reads.
+
+    Example: fedswin export runs/pretrain --to swinvit --out encoder.pt
+    """
+    from fedswin.weights.export import export as write
+
+    count = write(run, to, out, which=which, overwrite=overwrite)
+    console.print(f"{out}: {count} encoder tensors")

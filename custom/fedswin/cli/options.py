@@ -1,0 +1,33 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+JobArgument = Annotated[Path, typer.Argument(help="The job file.", metavar="JOB")]
+SitesOption = Annotated[Path, typer.Option("--data", help="The folder that holds the site folders.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Where to write; it must not exist.")]
+InitOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--init", help="Start from this weights file, such as model_swinvit.pt, or the best model of this run."
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a setting of the job: section.key=value. May be repeated."),
+]
+FoldsOption = Annotated[
+    str | None,
+    typer.Option("--folds", help="Cross-validate: these folds, such as 0-4, each into OUT/fold<number>."),
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the last finished round of the run at --out.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is at --out.")]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Take warnings about the data as errors.")]
+KitOption = Annotated[
+    Path,
+    typer.Option("--kit", envvar="FEDSWIN_KIT", help="The startup kit of a person. Default: $FEDSWIN_KIT."),
+]

@@ -1,0 +1,16 @@
+"""Where commands print, and the closing lines that several share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+console = Console(highlight=False, soft_wrap=True)
+stderr = Console(highlight=False, soft_wrap=True, stderr=True)
+
+
+def print_outcome(out: Path) -> None:
+    """Say where a run is, and how to look at it."""
+    console.print(f"Done. Models, metrics and curves are in {out}", markup=False)
+    console.print(f"Look at the curves: tensorboard --logdir {out}", markup=False)
