@@ -25,6 +25,7 @@ from fedswin.data.datalist import (
     site_folders,
     write_datalist,
 )
+from fedswin.data.splits import by_patient, split
 from fedswin.data.volume import volume_suffix
 from fedswin.errors import FedSwinError, nearest
 from fedswin.output import refuse_output, staged
@@ -72,7 +73,7 @@ def shard(
         keep_test: a folder of site folders. What is test there, by its content, is test here too, lest one
             study trains on what another is evaluated on. It counts towards the share.
         seed: draws sites and splits; a source's split does not depend on the other sources.
-        validation, test: the share of a site's patients for each; see ``plan_sites``.
+        validation, test: the share of a site's patients for each; see `fedswin.data.splits.split`.
         overwrite: replace ``out``, if it holds nothing but site folders.
 
     Raises:
@@ -102,9 +103,8 @@ def plan_sites(
 ) -> Plan:
     """Decide which split of which site each scan goes to; nothing is read or written.
 
-    Each share is rounded, to one patient at least, in a site of three patients or more. Of two, one is for
-    validation, because a federated site scores every round on its validation cases; a single one is for
-    training. ``kept`` patients are test whatever the shares; the other arguments are those of ``shard``.
+    ``kept`` patients are test whatever the shares; the other arguments are those of ``shard``, and
+    `fedswin.data.splits.split` says how the shares are rounded.
 
     Raises:
         FedSwinError: if there are fewer patients than ``sites``.
@@ -155,15 +155,8 @@ def _kept_patients(scans: Sequence[Scan], keep_test: Path | None) -> tuple[froze
     return frozenset(patients), missing
 
 
-def _patients(scans: Sequence[Scan]) -> list[list[Scan]]:
-    groups: defaultdict[str, list[Scan]] = defaultdict(list)
-    for scan in sorted(scans, key=lambda scan: scan.key):
-        groups[scan.case.patient].append(scan)
-    return list(groups.values())
-
-
 def _shuffled(scans: Sequence[Scan], kept: frozenset[str], rng: random.Random) -> list[list[Scan]]:
-    patients = _patients(scans)
+    patients = by_patient(sorted(scans, key=lambda scan: scan.key), lambda scan: scan.case.patient)
     rng.shuffle(patients)
     return sorted(patients, key=lambda group: group[0].case.patient not in kept)
 
@@ -189,20 +182,8 @@ def _split(
     scans: Sequence[Scan], kept: frozenset[str], rng: random.Random, validation: float, test: float
 ) -> dict[str, list[Scan]]:
     patients = _shuffled(scans, kept, rng)
-    fixed = sum(group[0].case.patient in kept for group in patients)
-    n_validation = _share(len(patients), validation, room=len(patients) - fixed - 1)
-    n_test = max(fixed, _share(len(patients), test, room=len(patients) - n_validation - 1))
-    ends = (n_test, n_test + n_validation)
-    groups = {
-        "test": patients[: ends[0]],
-        "validation": patients[slice(*ends)],
-        "training": patients[ends[1] :],
-    }
-    return {split: [scan for group in groups[split] for scan in group] for split in SPLITS}
-
-
-def _share(patients: int, share: float, *, room: int) -> int:
-    return max(0, min(room, max(1, round(patients * share)))) if share else 0
+    in_test = sum(group[0].case.patient in kept for group in patients)
+    return split(patients, validation=validation, test=test, in_test=in_test)
 
 
 def _empty_splits(counts: Mapping[str, Mapping[str, int]], validation: float, test: float) -> list[str]:
