@@ -134,8 +134,10 @@ def test_a_failed_round_leaves_no_trace_in_the_next(tmp_path, monkeypatch):
 
     monkeypatch.setattr(SiteTrainer, "train", run_out_of_memory)
     answer = failing.ask(messages.TRAIN, 1)
-    assert answer.meta == {"error": "OutOfMemoryError", "leaves": False}
+    assert (answer.meta["error"], answer.meta["leaves"]) == ("OutOfMemoryError", False)
+    assert "secret" not in str(answer.meta)
     assert not answer.params
+    assert answer.metrics == failing.ask(messages.VALIDATE, 1).metrics, "the model was scored before the trouble"
     monkeypatch.undo()
     monkeypatch.setattr(client, "SummaryWriter", NoCurves)
     failing._held = None

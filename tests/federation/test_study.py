@@ -170,6 +170,8 @@ def test_an_error_at_a_site_is_a_refused_round_and_three_leave_it_out(tmp_path):
     _, records, sites = run(make_job(rounds=5), tmp_path, {"c": fail})
     assert [len(record["refused"]) for record in records] == [0, 1, 1, 1, 0, 0]
     assert records[1]["refused"] == [{"site": "c", "reason": "OutOfMemoryError"}]
+    scored = ["metrics" in record["sites"].get("c", {}) for record in records]
+    assert scored == [True, True, True, False, False, False]
     assert [("c" in question.sites) for question in sites.asked[1:]].count(True) >= 3
     assert "c" not in sites.asked[-1].sites
 

@@ -144,7 +144,7 @@ def _air_level(data: DataSettings) -> float:
 
 def _grid_and_intensities(data: DataSettings, keys: list[str]) -> list[Callable[..., Any]]:
     steps: list[Callable[..., Any]] = [
-        LoadImaged(keys, image_only=True, ensure_channel_first=True),
+        LoadImaged(keys, reader="NibabelReader", image_only=True, ensure_channel_first=True),
         Orientationd(keys, axcodes="RAS", labels=None),
     ]
     if data.spacing:

@@ -76,48 +76,56 @@ class SiteWorker:
         self._failures = 0  # in a row
 
     def answer(self, name: str, task: FLModel) -> FLModel:
-        """Return the reply to the task called ``name``."""
+        """Return the reply to the task called ``name``; after an error, with what had been done until then."""
         if task.meta.get("refused"):
             log.warning("The server refused this site's last update: %s", task.meta["refused"])
+        reply = FLModel(metrics={}, meta={})
         try:
-            reply = self._prepare() if name == messages.PREPARE else self._work(name, task)
+            if name == messages.PREPARE:
+                reply.meta = self._cases()
+            else:
+                self._score(task, reply)
+            if name == messages.TRAIN:
+                self._train(task, reply)
         except Exception as error:
             log.exception("This site cannot answer in round %s", task.current_round)
             self._failures += 1
             self._is_restored = False  # the next attempt starts where the last good round ended
-            about = {"error": _kind(error), "leaves": self._failures >= _FAILURES}
-            return FLModel(metrics={}, meta=about)
-        self._failures = 0
+            reply.meta |= {"error": _kind(error), "leaves": self._failures >= _FAILURES}
+        else:
+            self._failures = 0
         return reply
 
-    def _prepare(self) -> FLModel:
+    def _cases(self) -> dict[str, int]:
         task = self._ready().task
-        return FLModel(metrics={}, meta={"cases": task.training_cases, "validation_cases": task.validation_cases})
+        return {"cases": task.training_cases, "validation_cases": task.validation_cases}
 
-    def _work(self, name: str, task: FLModel) -> FLModel:
+    def _score(self, task: FLModel, reply: FLModel) -> None:
+        """Load the global model, and score it before it is trained."""
         trainer, number = self._ready(), task.current_round
         if not self._is_restored:
             self._restore(number)
-        bytes_down = wire_bytes(task.params)
+        reply.meta = {"bytes_down": wire_bytes(task.params), "previous": self._previous}
         self._model.load(Download(task.params, task.meta["version"], task.meta["whole"]))
-        metrics = trainer.score(number)
-        about: dict[str, Any] = {"validation_cases": trainer.task.validation_cases, "previous": self._previous}
-        if name == messages.VALIDATE:
-            return FLModel(metrics=metrics, meta=about)
+        reply.metrics = trainer.score(number)
+        reply.meta["validation_cases"] = trainer.task.validation_cases
+
+    def _train(self, task: FLModel, reply: FLModel) -> None:
+        """Train the model that has been loaded, write down the state, and reply with the update."""
+        trainer, number = self._ready(), task.current_round
         done = trainer.train(number)
         update = self._model.update()
         self._states.save(number, {"trainer": trainer.state_dict(), "model": self._model.state_dict()})
         self._keep_own_model(number)
         self._previous = number
-        about |= {
+        reply.params, reply.params_type = update, ParamsType.FULL
+        reply.meta |= {
             "train": done.train,
             "steps": done.steps,
             "cases": done.cases,
             "seconds": round(done.seconds, 3),
             "bytes_up": wire_bytes(update),
-            "bytes_down": bytes_down,
         }
-        return FLModel(params=update, params_type=ParamsType.FULL, metrics=metrics, meta=about)
 
     def _keep_own_model(self, number: int) -> None:
         """With local modules the site's model is one that only the site has, so it is kept here, whole."""

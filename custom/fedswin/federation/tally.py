@@ -75,13 +75,14 @@ class Tally:
             return
         if answer.previous > self._received.get(answer.site, -1):
             self.late.append({"site": answer.site, "round": answer.previous})
+        if answer.metrics or not answer.error:  # a site that fails in training has scored the model before
+            self.scores[answer.site] = self._score(answer)
         if answer.error:
             self._refuse(answer.site, answer.error)
             if answer.leaves:
                 self.leaving.add(answer.site)
         else:
             self.holders.add(answer.site)
-            self.scores[answer.site] = self._score(answer)
             if answer.site in self._trainers:
                 self._add_update(answer)
         self._round.note(answer.site, good=answer.site in (self.reports if self._trainers else self.scores))
