@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from pydicom.uid import DeflatedExplicitVRLittleEndian, EnhancedCTImageStorage, SecondaryCaptureImageStorage
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    EnhancedCTImageStorage,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
 
 from data.convert.dicom_builder import write_series
 from fedswin.data.convert.dicom_series import find_series
@@ -66,6 +71,22 @@ def test_acquisition_numbers_that_count_slices_split_nothing(tmp_path):
     write_series(tmp_path, change=lambda header, number: setattr(header, "AcquisitionNumber", number))
     sources, _ = find(tmp_path)
     assert [len(source.files) for source in sources] == [6]
+
+
+def test_rounding_in_the_headers_splits_no_series(tmp_path):
+    def turn(header, number):
+        header.ImageOrientationPatient = [1, 0, 0, 0, 0.995 + 1e-7 * (-1) ** number, 0.0998749]
+
+    write_series(tmp_path, change=turn)
+    sources, _ = find(tmp_path)
+    assert [len(source.files) for source in sources] == [6]
+
+
+def test_without_a_patient_id_a_study_is_a_patient(tmp_path):
+    for name in ("one", "two"):
+        write_series(tmp_path / name, PatientID="", StudyInstanceUID=generate_uid(entropy_srcs=[name]))
+    sources, _ = find(tmp_path)
+    assert len({source.patient for source in sources}) == 2
 
 
 def test_a_slice_that_is_there_twice_is_taken_once(tmp_path):

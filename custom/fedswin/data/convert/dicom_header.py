@@ -18,7 +18,7 @@ from fedswin.data.convert.source import ConversionRefusedError
 
 _TAGS = [
     *("SpecificCharacterSet", "SOPClassUID", "Modality", "ImageType", "BurnedInAnnotation"),
-    *("SeriesInstanceUID", "AcquisitionNumber", "PatientID"),
+    *("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "AcquisitionNumber"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames"),
     *("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "RescaleSlope", "RescaleIntercept"),
 ]
@@ -43,7 +43,7 @@ class Slice:
     Attributes:
         path: the file.
         series: its SeriesInstanceUID.
-        patient: its PatientID, or an empty string.
+        patient: its PatientID, or where that is empty the StudyInstanceUID.
         acquisition: its AcquisitionNumber, if it has one.
         shape: (columns, rows), as voxels are indexed here.
         spacing: mm between columns, and between rows.
@@ -152,7 +152,7 @@ def _slice(path: Path, header: Dataset, pixels_at: int) -> Slice:
     return Slice(
         path=path,
         series=str(header.SeriesInstanceUID),
-        patient=str(header.get("PatientID", "") or ""),
+        patient=str(header.get("PatientID") or header.get("StudyInstanceUID") or ""),
         acquisition=str(header.get("AcquisitionNumber", "") or ""),
         shape=(int(header.Columns), int(header.Rows)),
         spacing=(float(spacing[1]), float(spacing[0])),

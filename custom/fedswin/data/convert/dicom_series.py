@@ -11,7 +11,7 @@ import numpy as np
 
 from fedswin.data.convert.dicom_header import Slice, read_slice
 from fedswin.data.convert.source import ConversionRefusedError, LeftOut, Source
-from fedswin.data.convert.stack import Stack
+from fedswin.data.convert.stack import FEWEST, Stack
 
 _SAME_PLACE_MM = 1e-2
 
@@ -31,22 +31,20 @@ def find_series(
     Returns:
         The volumes, their slices in order; and what is left out, files of one series and one reason together.
     """
-    groups: defaultdict[Hashable, list[Slice]] = defaultdict(list)
+    slices: list[Slice] = []
     refused: defaultdict[tuple[Path, str, str], list[Path]] = defaultdict(list)
     for done, path in enumerate(files, start=1):
         try:
-            item = read_slice(path)
+            slices.append(read_slice(path))
         except ConversionRefusedError as refusal:
             refused[path.parent, refusal.reason, refusal.fix].append(path)
-        else:
-            groups[_key(item)].append(item)
         progress(done)
     left_out = [LeftOut(tuple(paths), reason, fix) for (_, reason, fix), paths in refused.items()]
     sources = []
-    for group in groups.values():
-        slices, again = _without_copies(group)
+    for group in _parallel(slices):
+        distinct, again = _without_copies(group)
         left_out += [LeftOut(tuple(again), "a copy of another slice")] if again else []
-        for part in _acquisitions(slices):
+        for part in _acquisitions(distinct):
             try:
                 sources.append(_source(part))
             except ConversionRefusedError as refusal:
@@ -54,9 +52,18 @@ def find_series(
     return sources, left_out
 
 
-def _key(item: Slice) -> Hashable:
-    spacing = tuple(np.round(item.spacing, 4))
-    return item.series, item.patient, item.shape, spacing, tuple(np.round(item.axes, 2).ravel())
+def _parallel(slices: Sequence[Slice]) -> list[list[Slice]]:
+    """Group slices of one series, size, spacing and orientation."""
+    groups: defaultdict[Hashable, list[list[Slice]]] = defaultdict(list)
+    for item in slices:
+        candidates = groups[item.series, item.patient, item.shape]
+        found = next((group for group in candidates if _is_parallel(group[0], item)), None)
+        (found.append(item) if found else candidates.append([item]))
+    return [group for candidates in groups.values() for group in candidates]
+
+
+def _is_parallel(one: Slice, other: Slice) -> bool:
+    return np.allclose(one.axes, other.axes, atol=1e-2) and np.allclose(one.spacing, other.spacing, rtol=1e-3)
 
 
 def _without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[Path]]:
@@ -88,12 +95,11 @@ def _pixel_digest(item: Slice) -> bytes:
 
 def _acquisitions(slices: Sequence[Slice]) -> list[list[Slice]]:
     """Tell acquisitions at the same places apart. Elsewhere the number says little: old scanners count every slice."""
-    if all(len(places) == 1 for places in _by_place(slices)):
-        return [list(slices)]
     parts: defaultdict[str, list[Slice]] = defaultdict(list)
     for item in slices:
         parts[item.acquisition].append(item)
-    return list(parts.values())
+    is_apart = all(len(places) == 1 for places in _by_place(slices))
+    return [list(slices)] if is_apart or min(map(len, parts.values())) < FEWEST else list(parts.values())
 
 
 def _source(slices: Sequence[Slice]) -> Source:

@@ -31,7 +31,9 @@ def read_series(source: Source, *, resample: bool) -> Volume:
     stack = Stack([read_slice(path) for path in source.files])
     if not resample:
         stack.require_regular()
-    voxels = np.stack([_pixels(item.path, item.shape) for item in stack.slices], axis=2)
+    voxels = np.empty((*stack.slices[0].shape, len(stack.slices)), np.float32)
+    for number, item in enumerate(stack.slices):
+        voxels[..., number] = _pixels(item.path, item.shape)
     if stack.is_tilted or not stack.has_even_steps:
         volume = regrid(stack, voxels)
         return volume._replace(voxels=compact(np.round(volume.voxels)))

@@ -14,7 +14,8 @@ _STEP_TOLERANCE = 0.05
 """Of a step between slices: how far one may lie off a regular grid."""
 _SHIFT_TOLERANCE = 0.25
 """Of a pixel: how far a slice may be shifted against the first one."""
-_FEWEST = 3
+FEWEST = 3
+"""So many slices at least make a volume."""
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -62,7 +63,7 @@ class Stack:
         Raises:
             ConversionRefusedError: saying which.
         """
-        if len(self.slices) < _FEWEST:
+        if len(self.slices) < FEWEST:
             raise ConversionRefusedError(f"too few slices for a volume: {len(self.slices)}")
         usual = float(np.median(self.steps))
         multiples = self.steps / usual
