@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from os import cpu_count
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from rich.markup import escape
 
-from fedswin.cli.options import OverwriteOption
-from fedswin.cli.screen import console
-from fedswin.config import DataSettings, load_job
+from fedswin.cli.options import OverwriteOption, StrictOption
+from fedswin.cli.screen import console, stderr
+from fedswin.config import Job, load_job
 
 app = typer.Typer(help="Make, split and check site folders.", no_args_is_help=True)
 
@@ -79,30 +82,61 @@ def shard(
 
 @app.command()
 def check(
-    folder: Annotated[Path, typer.Argument(help="A site folder, or a folder of site folders.")],
-    job: Annotated[Path | None, typer.Option(help="Check labels against this job's classes.")] = None,
+    paths: Annotated[list[Path], typer.Argument(help="A site folder, or a folder of site folders.", metavar="FOLDER")],
+    job: Annotated[Path | None, typer.Option(help="Check that the data fit this job, too.")] = None,
+    lists: Annotated[bool, typer.Option("--lists", help="Compare two datalist files or more instead.")] = False,
+    strict: StrictOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Cases read at a time. Default: half the cores.", min=1)] = None,
 ) -> None:
-    """Read every case of a site and say what is wrong with it; exit 1 if anything is.
+    """Read every file of a site and say what is wrong, what to do, and what is there.
+
+    Exit code 1 if there is an error, or with --strict a warning; else 0.
 
     Example: fedswin data check sites/hospital_a --job jobs/finetune_btcv.yaml
-    """
-    from fedswin.data.check import check_site
-    from fedswin.data.datalist import DATALIST, read_site, site_folders
 
-    settings = load_job(job) if job else None
-    read_labels = settings is None or settings.task == "finetune"
-    labels = settings.segmentation if settings else None
-    channels = (settings.data if settings else DataSettings()).channels
-    folders = [folder] if (folder / DATALIST).exists() else list(site_folders(folder).values())
-    findings = []
-    for site in map(read_site, folders):
-        found = check_site(site, labels=labels, read_labels=read_labels, channels=channels)
-        cases = sum(len(cases) for cases in site.splits.values())
-        console.print(f"{site.name}: {cases} cases, {len(found)} problems")
-        findings += found
-    _print_notes([str(finding) for finding in findings])
-    if findings:
-        raise typer.Exit(1)
+    Example: fedswin data check --lists hnscc.json colonography.json
+    """
+    if lists:
+        _check_lists(paths, strict, as_json)
+    elif len(paths) == 1:
+        _check_folder(paths[0], load_job(job) if job else None, strict, as_json, workers)
+    else:
+        raise typer.BadParameter("give one folder, or datalist files with --lists")
+
+
+def _check_folder(folder: Path, job: Job | None, strict: bool, as_json: bool, workers: int | None) -> None:
+    from fedswin.data.check.document import survey_document
+    from fedswin.data.check.finding import fatal
+    from fedswin.data.check.survey import survey
+    from fedswin.data.check.table import show_survey
+
+    workers = workers or max(1, (cpu_count() or 1) // 2)
+    with stderr.status("") as status:
+        found = survey(folder, job, workers=workers, progress=lambda line: status.update(escape(line)))
+    if as_json:
+        _print_json(survey_document(found, job))
+    else:
+        show_survey(found, job, console)
+    raise typer.Exit(bool(fatal(found.findings, strict=strict)))
+
+
+def _check_lists(paths: Sequence[Path], strict: bool, as_json: bool) -> None:
+    from fedswin.data.check.document import comparison_document
+    from fedswin.data.check.finding import fatal
+    from fedswin.data.check.lists import compare_lists
+    from fedswin.data.check.table import show_comparison
+
+    found = compare_lists(paths)
+    if as_json:
+        _print_json(comparison_document(found))
+    else:
+        show_comparison(found, console)
+    raise typer.Exit(bool(fatal(found.findings, strict=strict)))
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    typer.echo(json.dumps(document, indent=2))
 
 
 def _print_notes(notes: Sequence[str]) -> None:

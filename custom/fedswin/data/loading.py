@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from monai.transforms import (
 from torch import Tensor
 
 from fedswin.config import DataSettings, Job
+from fedswin.data.cache import cache_folder
 from fedswin.data.datalist import Case
 
 Item = dict[str, Tensor]
@@ -180,5 +180,4 @@ def _stamp(path: Path) -> list[int]:
 def _dataset(entries: list[dict[str, Any]], transform: Compose, cache: str) -> Dataset:
     if cache == "memory":
         return CacheDataset(entries, transform, runtime_cache=True, progress=False, copy_cache=False, num_workers=None)
-    folder = Path(os.environ.get("FEDSWIN_CACHE", Path.home() / ".cache" / "fedswin"))
-    return PersistentDataset(entries, transform, cache_dir=folder)
+    return PersistentDataset(entries, transform, cache_dir=cache_folder())

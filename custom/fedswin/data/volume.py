@@ -128,7 +128,7 @@ def hu_problem(voxels: Voxels) -> str | None:
     Judged by where the bulk lies, so neither padding nor a crop without air is a fault. In HU, soft
     tissue lies within -200..200. Add 1024 (stored values of 0..4095, a rescale intercept not applied) and it lies
     about 1000-1100, with nothing left where fat and lung were; rescale twice and it lies at -1000. Air and bone alone
-    tell little: shifted by 1024, air falls on soft tissue and soft tissue on bone. But no CT is without a voxel below 0.
+    tell little: shifted by 1024, air falls on soft tissue and soft tissue on bone. But every CT has voxels below 0.
 
     Args:
         voxels: an array of any shape, finite.
