@@ -82,7 +82,9 @@ def shard(
 
 @app.command()
 def check(
-    paths: Annotated[list[Path], typer.Argument(help="A site folder, or a folder of site folders.", metavar="FOLDER")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="A site folder, a folder of site folders; or datalists.", metavar="PATH")
+    ],
     job: Annotated[Path | None, typer.Option(help="Check that the data fit this job, too.")] = None,
     lists: Annotated[bool, typer.Option("--lists", help="Compare two datalist files or more instead.")] = False,
     strict: StrictOption = False,

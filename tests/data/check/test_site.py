@@ -8,35 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import nibabel as nib
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from data.check.small_site import HU, LABEL, case, save
 from fedswin.config import SegmentationSettings
 from fedswin.data.check import Demands, Finding, check_site, require_sound
 from fedswin.data.datalist import Case, Site, read_site, write_datalist
 from fedswin.data.shard import shard
 from fedswin.errors import FedSwinError
 
-Voxels = NDArray[Any]
-HU = np.random.default_rng(0).choice([-1000, -100, 40, 60, 300], (8, 8, 8)).astype(np.int16)
-LABEL = (HU > 200).astype(np.uint8)
 TUMOUR = SegmentationSettings(classes={"tumour": 1})
-
-
-def save(folder: Path, name: str, voxels: Voxels, *, spacing: float = 1.0) -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(voxels, np.diag([spacing, spacing, spacing, 1.0])), path)
-    return path
-
-
-def case(folder: Path, name: str, image: Voxels = HU, label: Voxels = LABEL, *, spacing: float = 1.0) -> Case:
-    return Case(
-        save(folder, f"images/{name}.nii.gz", image),
-        save(folder, f"labels/{name}.nii.gz", label, spacing=spacing),
-        name,
-    )
 
 
 def faults(

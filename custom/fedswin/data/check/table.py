@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rich.columns import Columns
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -20,7 +21,10 @@ _STYLES = {"error": "bold red", "warning": "yellow"}
 
 
 def show_survey(found: Survey, job: Job | None, console: Console) -> None:
-    """Print each site's problems and what it has, and then what is of several sites or of the machine."""
+    """Print each site's problems and what it has, and then what is of several sites or of the machine.
+
+    Of spacings and sizes it prints the smallest, the median and the largest.
+    """
     for report in found.sites:
         console.print(Text(f"{report.site.name}: {_verdict(report.findings)}", style="bold"))
         _show_findings(report.findings, console, prefix=f"{report.site.name}/")
@@ -67,26 +71,20 @@ def _described(group: Sequence[Finding], prefix: str) -> Text:
 
 def _show_summary(report: SiteReport, job: Job | None, console: Console) -> None:
     table = Table.grid(padding=(0, 2))
-    for name, value in _lines(summarise(report, job)).items():
-        table.add_row(Text(name, style="dim"), Text(value))
+    for name, values in _rows(summarise(report, job)).items():
+        if values:
+            table.add_row(Text(name, style="dim"), Columns([Text(value) for value in values], padding=(0, 2)))
     console.print(Padding(table, (0, 0, 1, 2), expand=False), soft_wrap=False)
 
 
-def _lines(summary: Summary) -> dict[str, str]:
-    cases = ", ".join(f"{split}: {n} ({summary.labelled[split]} labelled)" for split, n in summary.cases.items())
-    classes = ", ".join(f"{name}: {count}" for name, count in summary.classes.items())
-    lines = {
-        "cases": cases,
-        "cases with a class": classes,
+def _rows(summary: Summary) -> dict[str, list[str]]:
+    return {
+        "cases": [f"{split}: {n} ({summary.labelled[split]} labelled)" for split, n in summary.cases.items()],
+        "cases by class": [f"{name}: {count}" for name, count in summary.classes.items()],
         "spacing (mm)": _spreads(summary.spacing, "{:.3g}"),
         "size (voxels)": _spreads(summary.size, "{:.0f}"),
     }
-    return {name: _wrapped_at_commas(value) for name, value in lines.items() if value}
 
 
-def _spreads(spreads: Mapping[str, Spread], form: str) -> str:
-    return ", ".join(f"{axis}: {' – '.join(map(form.format, spread))}" for axis, spread in spreads.items())
-
-
-def _wrapped_at_commas(line: str) -> str:
-    return line.replace(" ", "\N{NO-BREAK SPACE}").replace(",\N{NO-BREAK SPACE}", ", ")
+def _spreads(spreads: Mapping[str, Spread], form: str) -> list[str]:
+    return [f"{axis}: {' – '.join(map(form.format, spread))}" for axis, spread in spreads.items()]
