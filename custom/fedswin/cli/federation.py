@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fedswin.cli.options import InitOption, JobArgument, JsonOption, KitOption, OutOption, OverwriteOption, SetOption
+from fedswin.cli.options import (
+    InitOption,
+    JobArgument,
+    JsonOption,
+    KitOption,
+    OptionalKitOption,
+    OutOption,
+    OverwriteOption,
+    SetOption,
+)
 from fedswin.cli.screen import console, print_json, print_outcome, stderr
 from fedswin.config import load_job
 from fedswin.errors import FedSwinError
@@ -83,6 +92,35 @@ def fetch(
 
     run(job_id, kit, out, wait=wait, overwrite=overwrite)
     print_outcome(out)
+
+
+@app.command()
+def monitor(
+    study: Annotated[str, typer.Argument(metavar="RUN|JOB_ID", help="A run folder, or the id of a federation's job.")],
+    kit: OptionalKitOption = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Print a line a round, as for a log.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Watch a study until it ends: a simulation, a local run, or a job of a federation. Ctrl-C ends the watching only.
+
+    With --json it says how far the study is, once.
+
+    Example: fedswin monitor runs/pretrain
+    """
+    from fedswin.operations.admin import Federation
+    from fedswin.operations.monitor import JobSource, Source, run_source, watch
+
+    def show(source: Source) -> None:
+        if json:
+            print_json(source().as_dict())
+        else:
+            watch(source, console, plain=plain)
+
+    if kit is None or Path(study).is_dir():
+        show(run_source(Path(study)))
+    else:
+        with Federation(kit) as federation:
+            show(JobSource(federation, study))
 
 
 @app.command("list")

@@ -32,3 +32,7 @@ KitOption = Annotated[
     typer.Option("--kit", envvar="FEDSWIN_KIT", help="The startup kit of a person. Default: $FEDSWIN_KIT."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+OptionalKitOption = Annotated[
+    Path | None,
+    typer.Option("--kit", envvar="FEDSWIN_KIT", help="The startup kit of a person, for a job. Default: $FEDSWIN_KIT."),
+]

@@ -81,12 +81,14 @@ class FederatedAveraging(Controller):
         if outcome.ended == "failed_rounds":
             self.system_panic(outcome.message, fl_ctx)
 
-    def _show_study(self, topic: str, known: Any, fl_ctx: FLContext) -> dict[str, Any]:
+    def _show_study(self, topic: str, data: Any, fl_ctx: FLContext) -> dict[str, Any]:
         folder = study_folder(fl_ctx)
+        if self._study is None:
+            return {}
         status = read_status(folder)
         return {
             "job": load_job(folder / JOB).as_dict(),
-            "records": read_records(folder)[int(known) :],
+            "records": read_records(folder)[int(data["known"]) :],
             "status": asdict(status) if status else None,
         }
 

@@ -96,6 +96,22 @@ class Federation:
                 return False
         return True
 
+    def show_study(self, job_id: str, known: int) -> dict[str, Any]:
+        """Return the job, the status of its study, and the records but for the first ``known``.
+
+        Returns:
+            Nothing if the job does not run, or is still starting.
+        """
+        with self._plain_errors():
+            try:
+                return self._session.do_app_command(job_id, messages.SHOW_STUDY, {"known": known})
+            except api_spec.JobNotRunning:
+                return {}
+            except api_spec.InternalError as error:
+                if f"no app command func for topic {messages.SHOW_STUDY}" in str(error):  # it is starting
+                    return {}
+                raise
+
     def job(self, job_id: str) -> dict[str, Any]:
         """Return what the server knows of a job, its ``status`` among it."""
         with self._plain_errors():
