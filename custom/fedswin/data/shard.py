@@ -25,7 +25,7 @@ from fedswin.data.datalist import (
     site_folders,
     write_datalist,
 )
-from fedswin.data.splits import by_patient, split
+from fedswin.data.splits import by_patient, require_shares, split
 from fedswin.data.volume import volume_suffix
 from fedswin.errors import FedSwinError, nearest
 from fedswin.output import refuse_output, staged
@@ -120,11 +120,7 @@ def _refuse_options(by: str, sites: int | None, validation: float, test: float) 
         raise FedSwinError("--sites is for --by iid: by source, each source is a site. Leave it out.")
     if by == "iid" and (sites is None or sites < 1):
         raise FedSwinError(f"--by iid needs a number of sites, found {sites}. Add --sites N.")
-    if not (validation >= 0 and test >= 0 and validation + test < 1):
-        raise FedSwinError(
-            f"validation {validation} and test {test} leave nothing to train on, or are negative. "
-            "Their sum must be below 1."
-        )
+    require_shares(validation, test)
 
 
 def _refuse_output(out: Path, collection: Path, scans: Sequence[Scan], overwrite: bool) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
+from data.convert.dicom_builder import linear_hu
 from fedswin.data.convert.stack import LPS_TO_RAS
 
 SHAPE = (13, 11, 9)
@@ -21,6 +22,11 @@ def ct(seed: int = 0, shape: tuple[int, ...] = SHAPE) -> NDArray[np.int16]:
     """Soft tissue, fat and air, (x, y, z) in HU; another volume for every seed."""
     tissue = np.random.default_rng(seed).choice([-1000, -100, 40], shape, p=[0.2, 0.2, 0.6])
     return (tissue + np.random.default_rng(seed + 1).normal(0, 20, shape)).astype(np.int16)
+
+
+def hu_from_fat_to_bone(position: NDArray[np.float64]) -> NDArray[np.float64]:
+    """HU by position, for `data.convert.dicom_builder.write_series`, whose own would not pass for CT."""
+    return 10 * linear_hu(position) - 800
 
 
 def save(path: Path, voxels: NDArray[Any] | None = None, affine: NDArray[np.float64] = AFFINE) -> Path:
