@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from fedswin.config import Job, load_job
 from fedswin.errors import FedSwinError
 from fedswin.operations.admin import COMPLETED, Federation, wait_for_job
 from fedswin.operations.fetch import fetch
+from fedswin.operations.jobs import abort_job, list_jobs
 from fedswin.operations.submit import export_job, submit
 from fedswin.run_folder import Record, read_records
 from fedswin.weights.file import load_weights
@@ -42,6 +44,7 @@ def test_a_study_from_the_job_file_to_the_run_folder(tmp_path: Path, capfd: pyte
             assert "byoc" not in session.job(job_id)
         fetch(job_id, federation.lead, run)
         check_a_job_for_one_site(federation, tmp_path)
+        check_a_job_is_stopped(federation, job, job_id)
     assert federation.family() == []
     assert capfd.readouterr() == ("", "")
 
@@ -110,6 +113,32 @@ def check_a_job_for_one_site(federation: RunningFederation, folder: Path) -> Non
     sent = [path.name for path in (federation.kits / "hospital_b").rglob("app_hospital_b/config/*")]
     assert "job.yaml" in sent
     assert "initial.pt" not in sent
+
+
+def check_a_job_is_stopped(federation: RunningFederation, job: Job, ended: str) -> None:
+    """A job that runs is stopped, its processes are gone, and the list says so; one that has ended is left as it is."""
+    long = job.model_copy(update={"federation": job.federation.model_copy(update={"local_steps": 10_000})})
+    running = submit(long, initial_state(long), federation.lead)
+    wait_for_trainers(federation, running, len(SITES))
+    assert abort_job(running, federation.lead) == "FINISHED:ABORTED"
+    wait_for_trainers(federation, running, 0)
+    states = {entry.id: entry.status for entry in list_jobs(federation.lead)}
+    assert (states[running], states[ended]) == ("FINISHED:ABORTED", COMPLETED)
+    with pytest.raises(FedSwinError, match="has ended already: FINISHED:ABORTED"):
+        abort_job(running, federation.lead)
+
+
+def wait_for_trainers(federation: RunningFederation, job_id: str, count: int) -> None:
+    """Wait until so many sites have a process that runs the job."""
+    deadline = time.monotonic() + JOB_SECONDS
+    kits = [str(federation.kits / site) for site in SITES]
+    while True:
+        lines = [process.cmdline() for process in federation.family()]
+        found = {kit for kit in kits for line in lines if job_id in line and any(kit in part for part in line)}
+        if len(found) == count:
+            return
+        assert time.monotonic() < deadline, federation.tails()
+        time.sleep(0.2)
 
 
 def check_records(records: list[Record], job: Job) -> None:

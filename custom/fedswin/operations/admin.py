@@ -101,6 +101,16 @@ class Federation:
         with self._plain_errors():
             return self._session.get_job_meta(job_id)
 
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return what the server knows of each job, the newest first."""
+        with self._plain_errors():
+            return self._session.list_jobs(detailed=True, reverse=True)
+
+    def abort(self, job_id: str) -> None:
+        """Stop a job at once, at the server and at its sites; one that waits will not start."""
+        with self._plain_errors():
+            self._session.abort_job(job_id)
+
     def wait(self, job_id: str, timeout: float | None = None) -> dict[str, Any]:
         """Wait until a job has ended, and return what the server knows of it.
 

@@ -29,14 +29,16 @@ def hu_from_fat_to_bone(position: NDArray[np.float64]) -> NDArray[np.float64]:
     return 10 * linear_hu(position) - 800
 
 
-def save(path: Path, voxels: NDArray[Any] | None = None, affine: NDArray[np.float64] = AFFINE) -> Path:
-    """Write NIfTI, or through SimpleITK any other form that the name tells."""
+def save(
+    path: Path, voxels: NDArray[Any] | None = None, affine: NDArray[np.float64] = AFFINE, *, packed: bool = True
+) -> Path:
+    """Write NIfTI, or through SimpleITK any other form that the name tells, packed or not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     voxels = ct() if voxels is None else voxels
     if path.name.endswith((".nii", ".nii.gz")):
         nib.save(nib.Nifti1Image(voxels, affine), path)
     else:
-        SimpleITK.WriteImage(_itk_image(voxels, LPS_TO_RAS @ affine), str(path), useCompression=True)
+        SimpleITK.WriteImage(_itk_image(voxels, LPS_TO_RAS @ affine), str(path), useCompression=packed)
     return path
 
 

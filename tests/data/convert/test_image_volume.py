@@ -95,7 +95,7 @@ def test_lines_may_end_as_on_windows(tmp_path):
 
 def test_a_raw_nrrd_that_claims_gigabytes_is_refused_by_its_size(tmp_path):
     path = raw_nrrd(tmp_path / "scan.nrrd", ct(), "space: LPS")
-    assert "the header claims 2000000000000 bytes" in refusal(replace(path, b"13 11 9", b"10000 10000 10000"))
+    assert "its header claims 2000000000000 bytes" in refusal(replace(path, b"13 11 9", b"10000 10000 10000"))
 
 
 @pytest.mark.parametrize(
@@ -107,10 +107,8 @@ def test_a_raw_nrrd_that_claims_gigabytes_is_refused_by_its_size(tmp_path):
         ("scan.mhd", b"DimSize = 13 11 9", b"DimSize = 10000 10000 10000"),
     ],
 )
-def test_packed_voxels_are_counted_before_the_claim_is_believed(tmp_path, name, old, new):
-    assert refusal(replace(save(tmp_path / name), old, new)).endswith(
-        f"the header claims 2000000000000 bytes, the file holds {np.prod(SHAPE) * 2}"
-    )
+def test_a_small_packed_file_that_claims_terabytes_is_refused(tmp_path, name, old, new):
+    assert "its header claims 2000000000000 bytes" in refusal(replace(save(tmp_path / name), old, new))
 
 
 @pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])
@@ -118,7 +116,7 @@ def test_a_nifti_that_claims_gigabytes_is_refused(tmp_path, name):
     content = bytearray(save(tmp_path / "whole.nii").read_bytes())
     content[42:48] = np.full(3, 10_000, "<i2").tobytes()
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
-    assert "the header claims 2000000000352 bytes" in refusal(tmp_path / name)
+    assert "its header claims 2000000000352 bytes" in refusal(tmp_path / name)
 
 
 def test_a_small_header_may_not_point_at_a_tiny_or_foreign_file(tmp_path):
@@ -131,7 +129,9 @@ def test_a_small_header_may_not_point_at_a_tiny_or_foreign_file(tmp_path):
     assert refusal(header) == "a header whose voxels are not in one file beside it"
     replace(header, b"slice%03d.raw 1 9 1", data.name.encode())
     data.write_bytes(zlib.compress(b"tiny"))
-    assert "the file holds 4" in refusal(header)
+    assert refusal(header) == "truncated or damaged"
+    data.write_bytes(b"")
+    assert refusal(header) == "its header claims 2574 bytes, but the file can hold 0 at most"
 
 
 def test_a_header_that_contradicts_itself_is_refused(tmp_path):
@@ -155,10 +155,10 @@ def test_nan_is_refused_everywhere(tmp_path, name):
     assert refusal(save(tmp_path / name, voxels)) == "1 of 1287 voxels are NaN or infinite"
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(name=st.sampled_from(["scan.nii", "scan.nii.gz", "scan.nrrd", "scan.mha"]), data=st.data())
-def test_a_truncated_file_is_refused_unless_all_voxels_are_there(tmp_path, name, data):
-    path = save(tmp_path / name)
+@settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(["scan.nii", "scan.nii.gz", "scan.nrrd", "scan.mha"]), packed=st.booleans(), data=st.data())
+def test_a_truncated_file_is_refused_unless_all_voxels_are_there(tmp_path, name, packed, data):
+    path = save(tmp_path / name, packed=packed)
     content = path.read_bytes()
     path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
     try:

@@ -11,7 +11,6 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from fedswin.data.convert.claim import require_bytes
 from fedswin.data.convert.image_files import form_of
 from fedswin.data.convert.source import ConversionRefusedError, Volume
 from fedswin.data.convert.stack import LPS_TO_RAS
@@ -23,6 +22,7 @@ from fedswin.data.volume import (
     read_volume,
     read_voxels,
     require_affine,
+    require_bytes,
     require_same_grid,
 )
 
@@ -41,14 +41,15 @@ def read_file(path: Path) -> Volume:
         MemoryError: if it is what it says, and too large for this process.
     """
     try:
-        voxels, affine = _read_nifti(path) if form_of(path) == "NIfTI" else _read_by_itk(path)
+        if form_of(path) == "NIfTI":
+            return Volume(compact(read_voxels(path)), np.asarray(read_volume(path).affine, np.float64))
+        return _read_by_itk(path)
     except UnreadableError as error:
-        if isinstance(error.__context__, MemoryError):  # and the file does hold what its header claims
+        if isinstance(error.__context__, MemoryError):
             raise MemoryError from None
         raise ConversionRefusedError(_DAMAGED, _COPY) from None  # the message may quote the path
     except VolumeError as error:
         raise ConversionRefusedError(error.problem, error.fix) from None
-    return Volume(compact(voxels), affine)
 
 
 def read_label(path: Path, image: Volume) -> NDArray[Any]:
@@ -70,14 +71,7 @@ def read_label(path: Path, image: Volume) -> NDArray[Any]:
     return small if np.array_equal(small, label.voxels) else label.voxels
 
 
-def _read_nifti(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    image = read_volume(path)
-    claimed = image.dataobj.offset + math.prod(image.shape) * image.get_data_dtype().itemsize
-    require_bytes(path, claimed, start=0, is_packed=path.name.lower().endswith(".gz"))
-    return read_voxels(path), np.asarray(image.affine, np.float64)
-
-
-def _read_by_itk(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
+def _read_by_itk(path: Path) -> Volume:
     data = find_data(path)
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO(_IO[form_of(path)])
@@ -85,7 +79,7 @@ def _read_by_itk(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
     try:
         reader.ReadImageInformation()
         claimed = math.prod(reader.GetSize()) * _voxel_bytes(reader)
-        require_bytes(data.path, claimed, start=data.start, is_packed=data.is_packed)
+        require_bytes(data.path, claimed, is_packed=data.is_packed)
         voxels = SimpleITK.GetArrayFromImage(reader.Execute()).T
     except RuntimeError as error:
         if _NO_MEMORY in str(error):
@@ -94,7 +88,7 @@ def _read_by_itk(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
     bad = voxels.size - np.count_nonzero(np.isfinite(voxels))
     if bad:
         raise ConversionRefusedError(f"{bad} of {voxels.size} voxels are NaN or infinite", "Convert it again.")
-    return voxels, _affine(path, reader)
+    return Volume(compact(voxels), _affine(path, reader))
 
 
 def _voxel_bytes(reader: SimpleITK.ImageFileReader) -> int:

@@ -24,12 +24,10 @@ class Data(NamedTuple):
 
     Attributes:
         path: the file that holds them: the header's own, or one beside it.
-        start: the first byte of the voxels there, as far as the header tells.
         is_packed: whether they are compressed, by gzip or zlib.
     """
 
     path: Path
-    start: int
     is_packed: bool
 
 
@@ -56,24 +54,17 @@ def _nrrd(header: Path, content: bytes) -> Data:
     if encoding not in ("raw", "gzip", "gz"):
         raise ConversionRefusedError("NRRD encoded neither as raw nor as gzip", "Save it again as one of these.")
     name = fields.get("data file", fields.get("datafile"))
-    is_packed = encoding != "raw"
-    if name is not None:
-        return Data(_beside(header, name), 0, is_packed)
-    ends = [content.find(mark) + len(mark) for mark in (b"\n\n", b"\r\n\r\n") if mark in content]
-    return Data(header, min(ends, default=len(content)), is_packed)
+    return Data(_beside(header, name) if name is not None else header, encoding != "raw")
 
 
 def _meta_image(header: Path, content: bytes) -> Data:
     before, key, after = content.partition(b"ElementDataFile")
     if not key or b"\n" not in after:
         raise ConversionRefusedError("MetaImage or NRRD with a damaged header", "Copy or convert it again.")
-    line = after.partition(b"\n")[0].decode("latin-1")
+    name = after.partition(b"\n")[0].decode("latin-1").partition("=")[2].strip()
     fields = _fields(before.decode("latin-1").split("\n"), mark="=")
     is_packed = fields.get("compresseddata", "").lower() in ("true", "t", "1")
-    name = line.partition("=")[2].strip()
-    if name.upper() == "LOCAL":
-        return Data(header, len(before + key) + len(line) + 1, is_packed)
-    return Data(_beside(header, name), 0, is_packed)
+    return Data(header if name.upper() == "LOCAL" else _beside(header, name), is_packed)
 
 
 def _fields(lines: Iterable[str], mark: str = ":") -> dict[str, str]:
