@@ -41,9 +41,8 @@ def test_verbose_names_where_what_is_left_out_lies(archive: Path, fedswin: Comma
 def test_a_mistake_is_one_message(archive: Path, fedswin: Command) -> None:
     code, out, error = fedswin("data", "convert", "archive", "the sites")
     assert (code, out) == (1, "")
-    assert error == "Error: the sites exists. Choose another name, or add --overwrite to replace it.\n".replace(
-        "the sites", str(archive.with_name("the sites"))
-    )
+    there = archive.with_name("the sites")
+    assert error == f"Error: {there} exists. Choose another name, or add --overwrite to replace it.\n"
 
 
 def test_without_the_extra_it_says_what_to_install(

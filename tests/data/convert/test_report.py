@@ -16,7 +16,7 @@ LEFT_OUT = [
 ]
 
 
-def test_reasons_that_differ_in_numbers_alone_are_one(tmp_path):
+def test_reasons_that_differ_in_numbers_alone_are_one():
     missing, archive = by_reason(LEFT_OUT)
     assert (missing.reason, len(missing.files)) == ("slices are missing: … of …", 3)
     assert archive == LEFT_OUT[1]
