@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.table import Table
 
 from fedswin.cli.options import OverwriteOption
-from fedswin.cli.screen import console
+from fedswin.cli.screen import console, stderr
 from fedswin.config import DataSettings, load_job
+from fedswin.errors import FedSwinError
+
+if TYPE_CHECKING:
+    from fedswin.data.convert.conversion import Conversion
+    from fedswin.data.convert.source import LeftOut
 
 app = typer.Typer(help="Make, split and check site folders.", no_args_is_help=True)
 
@@ -41,6 +48,63 @@ def phantom(
             progress=status.update,
         )
     console.print(f"{out}: {len(folders)} sites, {', '.join(folder.name for folder in folders)}")
+
+
+@app.command()
+def convert(
+    archive: Annotated[Path, typer.Argument(help="A folder of DICOM, NRRD, MetaImage and NIfTI.", metavar="SRC")],
+    out: Annotated[Path, typer.Argument(help="The site folder to write.")],
+    validation: Annotated[float, typer.Option(help="The share of the patients for validation.")] = 0.2,
+    test: Annotated[float, typer.Option(help="The share of the patients for test.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Draws the splits.", min=0)] = 0,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Interpolate tilted or uneven stacks onto a regular grid.")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="Number of processes. Default: half the cores.", min=1)] = max(
+        1, (os.cpu_count() or 1) // 2
+    ),
+    timeout: Annotated[float, typer.Option(help="Seconds that one volume may take.", min=1)] = 600,
+    keep_map: Annotated[
+        Path | None, typer.Option(help="Write which case was which patient and files; without it nothing tells.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a conversion that was stopped.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Name the files that are left out.")] = False,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Turn an archive of CT into a site folder that says nothing of where it came from.
+
+    Patients and cases get names drawn by chance; what is left out is told with the reason and what to do.
+
+    Example: fedswin data convert archive sites/hospital_a --workers 4
+    """
+    try:
+        from fedswin.data.convert.conversion import convert as run
+        from fedswin.data.convert.report import by_reason
+    except ModuleNotFoundError as error:
+        raise FedSwinError(f'A conversion needs {error.name}: pip install "fedswin[dicom]"') from None
+
+    try:
+        with console.status("") as status:
+            done = run(
+                archive,
+                out,
+                validation=validation,
+                test=test,
+                seed=seed,
+                resample=resample,
+                workers=workers,
+                timeout=timeout,
+                keep_map=keep_map,
+                resume=resume,
+                overwrite=overwrite,
+                progress=status.update,
+            )
+    except KeyboardInterrupt:
+        stderr.print("Stopped. The same command with --resume goes on.")
+        raise
+    _print_conversion(out, done, by_reason(done.left_out))
+    if verbose:
+        _print_notes([f"{item.files[0]} (files: {len(item.files)}): {item.reason}" for item in done.left_out])
 
 
 @app.command()
@@ -128,6 +192,21 @@ def check(
     _print_notes([str(finding) for finding in findings])
     if findings:
         raise typer.Exit(1)
+
+
+def _print_conversion(out: Path, done: Conversion, reasons: Sequence[LeftOut]) -> None:
+    splits = ", ".join(f"{count} {split}" for split, count in done.splits.items())
+    console.print(f"{out}: {len(done.cases)} cases of {done.patients} patients: {splits}", markup=False)
+    converted = Table("converted from", "cases", "with label map")
+    for form in sorted({case.form for case in done.cases}):
+        labelled = [case.label is not None for case in done.cases if case.form == form]
+        converted.add_row(form, str(len(labelled)), str(sum(labelled)))
+    console.print(converted)
+    if reasons:
+        left_out = Table("left out", "files", "what to do")
+        for item in reasons:
+            left_out.add_row(item.reason, str(len(item.files)), item.fix)
+        console.print(left_out)
 
 
 def _print_notes(notes: Sequence[str]) -> None:

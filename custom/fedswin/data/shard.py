@@ -32,6 +32,7 @@ from fedswin.data.holdings import Holdings, holdings
 from fedswin.data.holdings_plot import draw_holdings, refuse_plot
 from fedswin.data.kinds import patient_kinds
 from fedswin.data.shown_classes import shown_classes
+from fedswin.data.splits import require_shares
 from fedswin.data.volume import volume_suffix
 from fedswin.errors import FedSwinError, nearest
 from fedswin.output import refuse_output, staged
@@ -145,11 +146,7 @@ def _refuse_options(by: str, sites: int | None, alpha: float | None, validation:
             f"--alpha {alpha:g} is not within {SMALLEST_ALPHA}..{LARGEST_ALPHA}. Small is skewed, large is alike; "
             f"{DEFAULT_ALPHA} is usual."
         )
-    if not (validation >= 0 and test >= 0 and validation + test < 1):
-        raise FedSwinError(
-            f"validation {validation} and test {test} leave nothing to train on, or are negative. "
-            "Their sum must be below 1."
-        )
+    require_shares(validation, test)
 
 
 def _refuse_picture(plot: Path | None, out: Path, overwrite: bool) -> None:

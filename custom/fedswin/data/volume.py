@@ -47,6 +47,10 @@ class VolumeError(FedSwinError):
         self.path, self.problem, self.fix = path, problem, fix
 
 
+class UnreadableError(VolumeError):
+    """A file that is truncated or damaged; ``problem`` quotes a library, which may have named the path."""
+
+
 def volume_suffix(path: Path) -> str:
     """Return ``.nii.gz`` or ``.nii``, or an empty string if ``path`` is not named as a NIfTI file."""
     return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), "")
@@ -72,7 +76,7 @@ def read_volume(path: Path, channels: int = 1) -> nib.Nifti1Image:
     if not isinstance(image, nib.Nifti1Image):
         raise VolumeError(path, f"is not NIfTI but {type(image).__name__}", "Convert it to NIfTI.")
     _require_volume(path, image, channels)
-    _require_affine(path, np.asarray(image.affine))
+    require_affine(path, np.asarray(image.affine))
     return image
 
 
@@ -101,10 +105,41 @@ def read_spacing(path: Path) -> tuple[float, float, float]:
         VolumeError: if the header cannot be read, or its affine is singular or not finite.
     """
     affine = np.asarray(_readable(path, lambda: nib.load(path)).affine)
-    _require_affine(path, affine)
+    require_affine(path, affine)
     axes = nib.io_orientation(affine)[:, 0].astype(int)
     along = dict(zip(axes.tolist(), np.linalg.norm(affine[:3, :3], axis=0).tolist(), strict=True))
     return along[0], along[1], along[2]
+
+
+def require_bytes(path: Path, claimed: int, *, is_packed: bool) -> None:
+    """Refuse a file that cannot hold what its header claims, before anything is set aside for it.
+
+    Args:
+        path: the file.
+        claimed: how many bytes it must hold, unpacked.
+        is_packed: whether they are compressed, by gzip or zlib.
+
+    Raises:
+        VolumeError: with both numbers.
+    """
+    room = path.stat().st_size * (_DEFLATE_RATIO if is_packed else 1)
+    if claimed > room:
+        problem = f"its header claims {claimed} bytes, but the file can hold {room} at most"
+        raise VolumeError(path, problem, "It is truncated or damaged: copy or convert it again.")
+
+
+def require_affine(path: Path, affine: NDArray[np.floating[Any]]) -> None:
+    """Check an affine (4, 4), in mm, that was read from ``path``.
+
+    Raises:
+        VolumeError: if it is not finite or singular, or voxels are smaller than `SMALLEST_SPACING_MM`.
+    """
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    fix = "Convert it again from DICOM, or set its affine."
+    if not np.isfinite(affine).all() or spacing.min() < SMALLEST_SPACING_MM:
+        raise VolumeError(path, f"its spacing is {np.round(spacing, 4).tolist()} mm", fix)
+    if abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-3:
+        raise VolumeError(path, "its affine is singular: two axes point the same way", fix)
 
 
 def require_same_grid(path: Path, image: nib.Nifti1Image, label: nib.Nifti1Image) -> None:
@@ -192,7 +227,7 @@ def _readable(path: Path, read: Callable[[], _T]) -> _T:
     except _UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         fix = "It is truncated or damaged: copy or convert it again."
-        raise VolumeError(path, f"cannot be read as NIfTI ({reason})", fix) from None
+        raise UnreadableError(path, f"cannot be read as NIfTI ({reason})", fix) from None
 
 
 def _read_to_the_end(path: Path, kind: type[nib.Nifti1Image]) -> Voxels:
@@ -204,18 +239,13 @@ def _read_to_the_end(path: Path, kind: type[nib.Nifti1Image]) -> Voxels:
 
 
 def _require_room(path: Path) -> None:
-    """Refuse a header that claims more than the file can hold, before anything is set aside for it."""
     header = _readable(path, lambda: _raw_header(path))
     if header is None:
         return  # what it is instead, nibabel will say
     if int(header["datatype"]) not in data_type_codes.code:
         raise VolumeError(path, f"its voxels are of the unknown type {header['datatype']}", "Convert it again.")
     claimed = _readable(path, lambda: _claimed_bytes(header))
-    is_packed = volume_suffix(path) == ".nii.gz"
-    room = path.stat().st_size * (_DEFLATE_RATIO if is_packed else 1)
-    if claimed > room:
-        problem = f"its header claims {claimed} bytes, but the file can hold {room} at most"
-        raise VolumeError(path, problem, "It is truncated or damaged: copy or convert it again.")
+    require_bytes(path, claimed, is_packed=volume_suffix(path) == ".nii.gz")
 
 
 def _raw_header(path: Path) -> nib.Nifti1Header | None:
@@ -249,15 +279,6 @@ def _require_volume(path: Path, image: nib.Nifti1Image, channels: int) -> None:
         raise VolumeError(path, f"has the impossible shape {shape}", "Its header is damaged. Convert it again.")
     if dtype.kind not in "iuf":
         raise VolumeError(path, f"its voxels are of type {dtype}, not numbers", "Convert it to int16 or float32.")
-
-
-def _require_affine(path: Path, affine: NDArray[np.floating[Any]]) -> None:
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    fix = "Convert it again from DICOM, or set its affine."
-    if not np.isfinite(affine).all() or spacing.min() < SMALLEST_SPACING_MM:
-        raise VolumeError(path, f"its spacing is {np.round(spacing, 4).tolist()} mm", fix)
-    if abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-3:
-        raise VolumeError(path, "its affine is singular: two axes point the same way", fix)
 
 
 def _some(values: NDArray[Any]) -> str:
