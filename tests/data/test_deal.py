@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -48,6 +48,7 @@ def patients(splits: Mapping[str, Sequence[Scan]]) -> set[str]:
     return {scan.case.patient for of_split in splits.values() for scan in of_split}
 
 
+@settings(deadline=None)
 @given(st.data(), scans(), st.sampled_from(["source", "iid", "dirichlet", "quantity"]), st.integers(0, 99))
 def test_every_case_lands_in_exactly_one_place(data: st.DataObject, given: list[Scan], by: Any, seed: int) -> None:
     everyone = sorted({scan.case.patient for scan in given})
@@ -129,6 +130,7 @@ def test_kinds_are_dealt_independently_by_dirichlet_and_alike_by_quantity() -> N
     assert correlation("quantity") > 0.95
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5), st.lists(st.integers(5, 25), min_size=1, max_size=3), st.integers(0, 99))
 def test_the_largest_alpha_gives_every_site_the_same_number_of_each_kind(
     sites: int, sizes: list[int], seed: int
@@ -140,16 +142,10 @@ def test_the_largest_alpha_gives_every_site_the_same_number_of_each_kind(
             assert abs(sum(kinds[patient] == kind for patient in patients(splits)) - size / sites) < 1
 
 
-@given(st.integers(1, 6), st.integers(0, 99))
-def test_the_smallest_alpha_gives_each_kind_to_one_site_but_for_the_patients_that_fill_the_others(
-    sites: int, seed: int
-) -> None:
-    given, kinds = single_scans({"A": 30, "B": 30})
-    plan = plan_sites(given, by="dirichlet", sites=sites, alpha=SMALLEST_ALPHA, kinds=kinds, seed=seed)
-    for kind in "AB":
-        counts = [sum(kinds[patient] == kind for patient in patients(splits)) for splits in plan.values()]
-        assert max(counts) >= 30 - (sites - 1)
-    assert all(patients(splits) for splits in plan.values())
+def test_the_smallest_alpha_gives_each_kind_to_one_site_but_for_the_patients_that_fill_the_others() -> None:
+    largest = shares("dirichlet", SMALLEST_ALPHA, seeds=40, sites=4).max(axis=2)
+    assert largest.mean() > 1 - 3 / 150
+    assert (largest > 0.9).mean() > 0.95
 
 
 def test_another_seed_deals_otherwise() -> None:

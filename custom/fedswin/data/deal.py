@@ -27,7 +27,8 @@ Patient = Sequence[Scan]
 DEFAULT_ALPHA = 0.5
 """What Li et al. use, for both kinds of skew."""
 SMALLEST_ALPHA, LARGEST_ALPHA = 0.001, 1_000_000
-"""Below, each kind is at one site; above, all sites are alike. Far beyond, numpy's draws are no longer numbers."""
+"""At the one, a kind is nearly always at a single site; at the other, all sites are alike. Far beyond them, numpy's
+draws are no longer shares."""
 
 
 def plan_sites(
