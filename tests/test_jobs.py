@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fedswin.config import Job, load_job
-from fedswin.data.check import check_site
+from fedswin.data.check import Demands, check_site
 from fedswin.data.datalist import Case, Site, read_site, write_datalist
 from fedswin.data.loading import Volumes
 from fedswin.tasks import build_task
@@ -51,7 +51,7 @@ def write_site(folder: Path, job: Job) -> Site:
 def test_the_job_runs_for_a_step(path: Path, tmp_path: Path) -> None:
     job = small(path)
     site = write_site(tmp_path / "site", job)
-    found = check_site(site, labels=job.segmentation, read_labels=job.task == "finetune", channels=job.data.channels)
+    found = check_site(site, Demands.of(job)).findings
     assert not found
     task = build_task(job, site, torch.device("cpu"))
     assert task.batch(0)[0].shape[1] == len(job.data.channels)
@@ -82,7 +82,7 @@ def test_an_image_of_other_channels_than_the_jobs_is_named(tmp_path: Path) -> No
     job = small(next(path for path in JOBS if "task01" in path.stem))
     site = write_site(tmp_path / "site", job)
     [finding] = {
-        finding.problem for finding in check_site(site, labels=None, read_labels=False, channels=("T2", "ADC"))
+        finding.problem for finding in check_site(site, Demands(read_labels=False, channels=("T2", "ADC"))).findings
     }
     assert finding == "has the shape (66, 66, 34, 4), not 3-D with 2 channels"
 

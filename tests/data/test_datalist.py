@@ -87,9 +87,9 @@ A, B = "images/a.nii.gz", "images/b.nii.gz"
         ('{"label_map": {"7": "liver", "7": "spleen"}}', "the key '7' is there twice"),
         ({"annotated": "liver"}, "'annotated' is 'liver'. It must be a list"),
         ({"label_map": {"7": 1}}, "'label_map' maps 7 to 1"),
-        ([], "expected an object with the keys training, validation, test"),
-        ({"training": {}}, "'training' must be a list"),
-        ({"training": None}, "'training' must be a list"),
+        ([], "is no object. It must be one with the keys training, validation, test"),
+        ({"training": {}}, "'training' is no list"),
+        ({"training": None}, "'training' is no list"),
         ({"training": [{"label": A}]}, r"training\[0\] has no 'image'"),
         (
             {"validation": [{"image": A}, {"image": "images/x.nii.gz"}]},
@@ -122,7 +122,7 @@ def test_one_image_under_two_names_is_in_two_splits(folder: Path) -> None:
 
 
 def test_a_missing_or_unreadable_datalist_is_named(folder: Path) -> None:
-    with pytest.raises(FedSwinError, match=r"datalist.json does not exist. Write it with"):
+    with pytest.raises(FedSwinError, match=r"datalist.json: there is no such file. Write it with"):
         read_site(folder)
     (folder / "datalist.json").mkdir()
     with pytest.raises(FedSwinError, match="cannot be read: Is a directory"):

@@ -14,7 +14,7 @@ from nibabel.nifti1 import Nifti1Image
 
 from fedswin.config import SegmentationSettings, parse_job
 from fedswin.data.annotation import Annotation
-from fedswin.data.check import check_site
+from fedswin.data.check import Demands, check_site
 from fedswin.data.datalist import Case, read_site, write_datalist
 from fedswin.data.label_maps import BACKGROUND, LABEL_MAPS, PAIRS
 from fedswin.data.loading import Volumes
@@ -93,7 +93,7 @@ def test_a_site_that_names_it_is_sound_and_is_read_as_a_job_of_other_numbers(exa
     case = Case(example / "ct.nii.gz", example / "label.nii.gz", "p")
     write_datalist(tmp_path, {"training": [case]}, label_map=NAME)
     site = read_site(tmp_path)
-    assert check_site(site, labels=job.segmentation, read_labels=True) == []
+    assert check_site(site, Demands.of(job)).findings == []
     found = Volumes(site.cases("training"), job)[0]["label"].unique(return_counts=True)
     voxels = np.asarray(nib.load(example / "label.nii.gz").dataobj)
     expected = [np.isin(voxels, values).sum() for values in ([5], [1], [2, 3], [52])]

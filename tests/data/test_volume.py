@@ -189,9 +189,11 @@ def test_all_real_volumes_are_judged_right(real_ct: Path) -> None:
         hu = read_voxels(path).astype(np.float32)
         assert [hu_problem(sound) for sound in (hu, padded(hu, -2000), padded(hu, -3024))] == [None] * 3, path
         for offset in (1024, 1000):
-            assert "shifted by +1024" in (hu_problem(hu + offset) or ""), path
+            assert "shifted by +1024 does: add -1024" in (hu_problem(hu + offset) or ""), path
         assert "shifted by +1024" in (hu_problem(padded(hu, -3024) + 1024) or ""), path
-        assert "rescaled twice" in (hu_problem(hu - 1024) or ""), path
+        assert "add 1024 (shifted by about -1024: rescaled twice?)" in (hu_problem(hu - 1024) or ""), path
+        stored = np.clip(hu + 1024, 0, 4095).astype(np.uint16)
+        assert "add -1024" in (hu_problem(stored) or ""), path
         for window in ((-1024, 3071), (-160, 240), (hu.min(), hu.max())):
             assert "8 bits" in (hu_problem(eight_bits(hu, *window)) or ""), path
         assert "normalised" in (hu_problem((hu - hu.mean()) / hu.std()) or ""), path
@@ -237,6 +239,20 @@ def body(**share: int) -> Voxels:
 def test_unusual_but_sound_images_pass(hu: Voxels) -> None:
     assert hu_problem(hu) is None
     assert hu_problem(np.concatenate([hu, np.full(len(hu), -2000.0)])) is None
+
+
+def test_a_small_body_in_a_large_field_of_stored_values_is_known_by_its_want_of_anything_below_0() -> None:
+    hu = body(air=90, fat=3, muscle=6, cortical=1)
+    stored = np.clip(hu + 1024, 0, 4095)
+    assert _share_of(stored, 800, 1250) < 0.15  # no peak of soft tissue, and air where soft tissue should be
+    problem = hu_problem(stored) or ""
+    assert problem.startswith("all voxels lie within 0..")
+    assert "none below 0" in problem
+    assert "add -1024" in problem
+
+
+def _share_of(voxels: Voxels, low: float, high: float) -> float:
+    return float(np.mean((voxels >= low) & (voxels <= high)))
 
 
 def test_what_is_no_ct_is_named() -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
-from fedswin.cli.options import OverwriteOption
-from fedswin.cli.screen import console, stderr
-from fedswin.config import DataSettings, load_job
+from fedswin.cli.options import JsonOption, OverwriteOption, StrictOption, WorkersOption, half_the_cores
+from fedswin.cli.screen import console, print_json, stderr
+from fedswin.config import Job, load_job
 from fedswin.errors import FedSwinError
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ def convert(
     resample: Annotated[
         bool, typer.Option("--resample", help="Interpolate tilted or uneven stacks onto a regular grid.")
     ] = False,
-    workers: Annotated[int, typer.Option(help="Number of processes. Default: half the cores.", min=1)] = max(
-        1, (os.cpu_count() or 1) // 2
-    ),
+    workers: WorkersOption = None,
     timeout: Annotated[float, typer.Option(help="Seconds that one volume may take.", min=1)] = 600,
     keep_map: Annotated[
         Path | None, typer.Option(help="Write which case was which patient and files; without it nothing tells.")
@@ -92,7 +90,7 @@ def convert(
                 test=test,
                 seed=seed,
                 resample=resample,
-                workers=workers,
+                workers=workers or half_the_cores(),
                 timeout=timeout,
                 keep_map=keep_map,
                 resume=resume,
@@ -168,30 +166,58 @@ def shard(
 
 @app.command()
 def check(
-    folder: Annotated[Path, typer.Argument(help="A site folder, or a folder of site folders.")],
-    job: Annotated[Path | None, typer.Option(help="Check labels against this job's classes.")] = None,
+    paths: Annotated[
+        list[Path], typer.Argument(help="A site folder, a folder of site folders; or datalists.", metavar="PATH")
+    ],
+    job: Annotated[Path | None, typer.Option(help="Check that the data fit this job, too.")] = None,
+    lists: Annotated[bool, typer.Option("--lists", help="Compare two datalist files or more instead.")] = False,
+    strict: StrictOption = False,
+    json: JsonOption = False,
+    workers: WorkersOption = None,
 ) -> None:
-    """Read every case of a site and say what is wrong with it; exit 1 if anything is.
+    """Read every file of a site and say what is wrong, what to do, and what is there.
+
+    Exit code 1 if there is an error, or with --strict a warning; else 0.
 
     Example: fedswin data check sites/hospital_a --job jobs/finetune_btcv.yaml
-    """
-    from fedswin.data.check import check_site
-    from fedswin.data.datalist import DATALIST, read_site, site_folders
 
-    settings = load_job(job) if job else None
-    read_labels = settings is None or settings.task == "finetune"
-    labels = settings.segmentation if settings else None
-    channels = (settings.data if settings else DataSettings()).channels
-    folders = [folder] if (folder / DATALIST).exists() else list(site_folders(folder).values())
-    findings = []
-    for site in map(read_site, folders):
-        found = check_site(site, labels=labels, read_labels=read_labels, channels=channels)
-        cases = sum(len(cases) for cases in site.splits.values())
-        console.print(f"{site.name}: {cases} cases, {len(found)} problems")
-        findings += found
-    _print_notes([str(finding) for finding in findings])
-    if findings:
-        raise typer.Exit(1)
+    Example: fedswin data check --lists hnscc.json colonography.json
+    """
+    if lists:
+        _check_lists(paths, strict, json)
+    elif len(paths) == 1:
+        _check_folder(paths[0], load_job(job) if job else None, strict, json, workers or half_the_cores())
+    else:
+        raise typer.BadParameter("give one folder, or datalist files with --lists")
+
+
+def _check_folder(folder: Path, job: Job | None, strict: bool, as_json: bool, workers: int) -> None:
+    from fedswin.data.check.document import survey_document
+    from fedswin.data.check.finding import fatal
+    from fedswin.data.check.survey import survey
+    from fedswin.data.check.table import show_survey
+
+    with stderr.status("") as status:
+        found = survey(folder, job, workers=workers, progress=lambda line: status.update(escape(line)))
+    if as_json:
+        print_json(survey_document(found, job))
+    else:
+        show_survey(found, job, console)
+    raise typer.Exit(bool(fatal(found.findings, strict=strict)))
+
+
+def _check_lists(paths: Sequence[Path], strict: bool, as_json: bool) -> None:
+    from fedswin.data.check.document import comparison_document
+    from fedswin.data.check.finding import fatal
+    from fedswin.data.check.lists import compare_lists
+    from fedswin.data.check.table import show_comparison
+
+    found = compare_lists(paths)
+    if as_json:
+        print_json(comparison_document(found))
+    else:
+        show_comparison(found, console)
+    raise typer.Exit(bool(fatal(found.findings, strict=strict)))
 
 
 def _print_conversion(out: Path, done: Conversion, reasons: Sequence[LeftOut]) -> None:

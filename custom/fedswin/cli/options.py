@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -36,3 +37,11 @@ OptionalKitOption = Annotated[
     Path | None,
     typer.Option("--kit", envvar="FEDSWIN_KIT", help="The startup kit of a person, for a job. Default: $FEDSWIN_KIT."),
 ]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", help="How many are read at the same time. Default: half the cores.", min=1)
+]
+
+
+def half_the_cores() -> int:
+    """Return how many workers there are unless somebody says otherwise."""
+    return max(1, (os.cpu_count() or 1) // 2)

@@ -22,12 +22,14 @@ its classes, and one that the job does not have is refused when the job is known
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fedswin.data.annotation import Annotation, read_annotation
+from fedswin.data.volume import VolumeError
 from fedswin.errors import FedSwinError
 
 DATALIST = "datalist.json"
@@ -92,7 +94,7 @@ def read_site(folder: Path) -> Site:
     """Read the site folder ``folder``; the site's name is the folder's name.
 
     Raises:
-        FedSwinError: as ``read_datalist``.
+        VolumeError: as ``read_datalist``.
     """
     splits, _ = read_datalist(folder / DATALIST)
     return Site(folder.resolve().name, folder, splits)
@@ -102,14 +104,47 @@ def read_datalist(path: Path) -> tuple[dict[str, list[Case]], dict[str, Any]]:
     """Read a datalist file; return the cases of each split, and its other top-level keys.
 
     Raises:
-        FedSwinError: if the datalist is missing or malformed, an image or label it names does not
+        VolumeError: if the datalist is missing or malformed, an image or label it names does not
             exist, or one case or patient is in two splits.
     """
+    splits, top_level = parse_datalist(path)
+    _refuse_missing(path, splits)
+    for key, among in overlaps(splits).items():
+        problem = f"{key} is in both '{among[0]}' and '{among[1]}'"
+        raise VolumeError(path, problem, "Keep it in one of them.")
+    return splits, top_level
+
+
+def parse_datalist(path: Path) -> tuple[dict[str, list[Case]], dict[str, Any]]:
+    """Return what ``read_datalist`` does, without a look at the files that it names and at what is in two splits.
+
+    Raises:
+        VolumeError: if the datalist is missing or malformed.
+    """
+    entries, top_level = read_entries(path)
+    annotation = read_annotation(path, top_level)
+    splits = {split: [_case(path, split, *item, annotation) for item in enumerate(entries[split])] for split in SPLITS}
+    return splits, top_level
+
+
+def read_entries(path: Path) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Any]]:
+    """Return the entries of each split as they are, each with an ``image``, and the other top-level keys.
+
+    Raises:
+        VolumeError: if the datalist is missing, is no JSON object, or an entry has no image.
+    """
     content = _read_object(path)
-    annotation = read_annotation(path, content)
-    splits = {split: _read_split(path, split, content.get(split, []), annotation) for split in SPLITS}
-    _refuse_overlap(path, splits)
+    splits = {split: _entries(path, split, content.get(split, [])) for split in SPLITS}
     return splits, {key: value for key, value in content.items() if key not in SPLITS}
+
+
+def overlaps(splits: Mapping[str, Sequence[Case]]) -> dict[str, list[str]]:
+    """Return ``{file or patient: the splits that it is in}`` for all that are in more than one."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for split, cases in splits.items():
+        for key in dict.fromkeys(key for case in cases for key in (f"patient {case.patient}", _real(case.image))):
+            found[key].append(split)
+    return {key: among for key, among in found.items() if len(among) > 1}
 
 
 def write_datalist(folder: Path, splits: Mapping[str, Sequence[Case]], **top_level: Any) -> None:
@@ -139,17 +174,22 @@ def _relative(folder: Path, path: Path) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 
+def _real(path: Path) -> str:
+    return str(path.resolve())
+
+
 def _read_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique)
     except FileNotFoundError:
-        raise FedSwinError(f"{path} does not exist. Write it with 'fedswin data shard'.") from None
+        raise VolumeError(path, "there is no such file", "Write it with 'fedswin data shard'.") from None
     except OSError as error:
-        raise FedSwinError(f"{path} cannot be read: {error.strerror}. It must be a readable JSON file.") from None
-    except ValueError as error:
-        raise FedSwinError(f"{path} is not valid JSON: {error}. Correct it, or write it again.") from None
+        fix = "It must be a readable JSON file."
+        raise VolumeError(path, f"cannot be read: {error.strerror}", fix) from None
+    except (ValueError, RecursionError) as error:
+        raise VolumeError(path, f"is not valid JSON: {error}", "Correct it, or write it again.") from None
     if not isinstance(content, dict):
-        raise FedSwinError(f"{path}: expected an object with the keys {', '.join(SPLITS)}.")
+        raise VolumeError(path, "is no object", f"It must be one with the keys {', '.join(SPLITS)}.")
     return content
 
 
@@ -162,34 +202,35 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def _read_split(path: Path, split: str, entries: Any, annotation: Annotation) -> list[Case]:
+def _entries(path: Path, split: str, entries: Any) -> list[dict[str, Any]]:
     if not isinstance(entries, list):
-        raise FedSwinError(f"{path}: '{split}' must be a list of cases.")
-    return [_read_case(path, split, number, entry, annotation) for number, entry in enumerate(entries)]
+        raise VolumeError(path, f"'{split}' is no list", "It must be a list of cases.")
+    return [_entry_of(path, f"{split}[{number}]", entry) for number, entry in enumerate(entries)]
 
 
-def _read_case(path: Path, split: str, number: int, entry: Any, annotation: Annotation) -> Case:
-    where = f"{path}: {split}[{number}]"
+def _entry_of(path: Path, where: str, entry: Any) -> dict[str, Any]:
     if isinstance(entry, str):  # the Decathlon's own test list is a list of file names
         entry = {"image": entry}
     if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
-        raise FedSwinError(f'{where} has no \'image\'. Each case is {{"image": path, "label": path (optional)}}.')
-    image = _existing(where, path.parent / entry["image"])
-    if not isinstance(entry.get("label", ""), str | None):
-        raise FedSwinError(f"{where}: 'label' is {entry['label']!r}, not one path. Merge the label maps into one file.")
-    label = _existing(where, path.parent / entry["label"]) if entry.get("label") else None
-    return Case(image, label, str(entry.get("patient") or entry["image"]), annotation)
+        fix = 'Each case is {"image": path, "label": path (optional)}.'
+        raise VolumeError(path, f"{where} has no 'image'", fix)
+    return entry
 
 
-def _existing(where: str, path: Path) -> Path:
-    if not path.is_file():
-        raise FedSwinError(f"{where}: {path} does not exist. Put the file there or take the case off the list.")
-    return path.absolute()
+def _case(path: Path, split: str, number: int, entry: Mapping[str, Any], annotation: Annotation) -> Case:
+    label = entry.get("label") or None
+    if not isinstance(label, str | None):
+        problem = f"{split}[{number}]: 'label' is {label!r}, not one path"
+        raise VolumeError(path, problem, "Merge the label maps into one file.")
+    folder = path.parent.absolute()
+    patient = str(entry.get("patient") or entry["image"])
+    return Case(folder / entry["image"], folder / label if label else None, patient, annotation)
 
 
-def _refuse_overlap(path: Path, splits: Mapping[str, Sequence[Case]]) -> None:
-    seen: dict[str, str] = {}
+def _refuse_missing(path: Path, splits: Mapping[str, Sequence[Case]]) -> None:
     for split, cases in splits.items():
-        for key in {key for case in cases for key in (str(case.image.resolve()), f"patient {case.patient}")}:
-            if seen.setdefault(key, split) != split:
-                raise FedSwinError(f"{path}: {key} is in both '{seen[key]}' and '{split}'. Keep it in one of them.")
+        for number, case in enumerate(cases):
+            for file in filter(None, (case.image, case.label)):
+                if not file.is_file():
+                    fix = "Put the file there or take the case off the list."
+                    raise VolumeError(path, f"{split}[{number}]: {file} does not exist", fix)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from monai.transforms import (
 from torch import Tensor
 
 from fedswin.config import DataSettings, Job
+from fedswin.data.cache import cache_folder
 from fedswin.data.datalist import Case
 
 Item = dict[str, Tensor]
@@ -190,5 +190,4 @@ def _stamp(path: Path) -> list[int]:
 def _dataset(entries: list[dict[str, Any]], transform: Compose, cache: str) -> Dataset:
     if cache == "memory":
         return CacheDataset(entries, transform, runtime_cache=True, progress=False, copy_cache=False, num_workers=None)
-    folder = Path(os.environ.get("FEDSWIN_CACHE", Path.home() / ".cache" / "fedswin"))
-    return PersistentDataset(entries, transform, cache_dir=folder)
+    return PersistentDataset(entries, transform, cache_dir=cache_folder())

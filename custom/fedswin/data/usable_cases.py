@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from fedswin.config import Job
-from fedswin.data.check import Finding, check_site, require_sound
+from fedswin.data.check import Demands, Finding, check_site, require_sound
 from fedswin.data.datalist import Case, Site
 
 
@@ -29,16 +29,14 @@ def usable_cases(
     Raises:
         FedSwinError: if more cases have an error, or the datalist does; with ``strict``, if there is a warning.
     """
-    finetuning = job.task == "finetune"
-    findings = check_site(
+    report = check_site(
         site,
-        labels=job.segmentation,
-        read_labels=finetuning,
-        labelled=finetuning,
-        channels=job.data.channels,
+        Demands.of(job),
+        labelled=job.task == "finetune",
         splits=("training", "validation"),
         progress=progress,
     )
+    findings = report.findings
     bad = {finding.case for finding in findings if finding.case and finding.severity == "error"}
     if len(bad) > job.data.max_bad_cases:
         findings.append(_too_many(site, len(bad), job.data.max_bad_cases))

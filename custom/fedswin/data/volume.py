@@ -176,12 +176,12 @@ def require_label_values(path: Path, voxels: Voxels, allowed: Collection[int] | 
 
 
 def hu_problem(voxels: Voxels) -> str | None:
-    """Say why ``voxels`` cannot be Hounsfield units, or return ``None`` if they can.
+    """Say why ``voxels`` cannot be Hounsfield units, and what to add if that is all, or return ``None`` if they can.
 
     Judged by where the bulk lies, so neither padding nor a crop without air is a fault. In HU, soft
-    tissue lies within -200..200. Add 1024 (a rescale intercept not applied) and it lies about 1000-1100,
-    with nothing left where fat and lung were; rescale twice and it lies at -1000. Air and bone alone tell
-    little: shifted by 1024, air falls on soft tissue and soft tissue on bone.
+    tissue lies within -200..200. Add 1024 (stored values of 0..4095, a rescale intercept not applied) and it lies
+    about 1000-1100, with nothing left where fat and lung were; rescale twice and it lies at -1000. Air and bone alone
+    tell little: shifted by 1024, air falls on soft tissue and soft tissue on bone. But every CT has voxels below 0.
 
     Args:
         voxels: an array of any shape, finite.
@@ -194,7 +194,7 @@ def hu_problem(voxels: Voxels) -> str | None:
     low, high = float(body.min()), float(body.max())
     if low >= 0 and high <= 255:
         return f"all voxels lie within {low:.3g}..{high:.3g}: they were squeezed to 8 bits, and are not HU"
-    return _shift_problem(body)
+    return _shift_problem(body) or (_stored_problem(low, high) if low >= 0 else None)
 
 
 def _shift_problem(body: Voxels) -> str | None:
@@ -203,13 +203,19 @@ def _shift_problem(body: Voxels) -> str | None:
     # A crop of dense bone has bulk up there too, but spread over 600..2000, and fat and marrow below.
     is_peak = soft_and_1024 >= max(0.15, above_bone / 2)
     if is_peak and _share(body, *_AIR_AND_FAT) < 0.02:
-        return f"{soft_and_1024:.0%} of the voxels lie within 800..1250, as soft tissue shifted by +1024 does"
+        shifted = f"{soft_and_1024:.0%} of the voxels lie within 800..1250, as soft tissue shifted by +1024 does"
+        return f"{shifted}: add -1024 (stored values without their rescale?)"
     soft = _share(body, *_SOFT_TISSUE)
     if soft >= 0.05:
         return None
     twice = _share(body, -1224, -824) >= 0.05
-    likely = " (shifted by about -1024: rescaled twice?)" if twice else ""
+    likely = ": add 1024 (shifted by about -1024: rescaled twice?)" if twice else ""
     return f"only {soft:.1%} of the voxels lie within -200..200, where soft tissue is in HU{likely}"
+
+
+def _stored_problem(low: float, high: float) -> str:
+    stored = f"all voxels lie within {low:.0f}..{high:.0f}, and none below 0, where fat, lung and air are in HU"
+    return f"{stored}: add -1024 if these are stored values without their rescale"
 
 
 def _without_padding(voxels: Voxels) -> Voxels:

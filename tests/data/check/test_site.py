@@ -8,35 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import nibabel as nib
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from data.check.small_site import HU, LABEL, case, save
 from fedswin.config import SegmentationSettings
-from fedswin.data.check import Finding, check_site, require_sound
+from fedswin.data.check import Demands, Finding, check_site, require_sound
 from fedswin.data.datalist import Case, Site, read_site, write_datalist
 from fedswin.data.shard import shard
 from fedswin.errors import FedSwinError
 
-Voxels = NDArray[Any]
-HU = np.random.default_rng(0).choice([-1000, -100, 40, 60, 300], (8, 8, 8)).astype(np.int16)
-LABEL = (HU > 200).astype(np.uint8)
 TUMOUR = SegmentationSettings(classes={"tumour": 1})
 
 
-def save(folder: Path, name: str, voxels: Voxels, *, spacing: float = 1.0) -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(voxels, np.diag([spacing, spacing, spacing, 1.0])), path)
-    return path
-
-
-def case(folder: Path, name: str, image: Voxels = HU, label: Voxels = LABEL, *, spacing: float = 1.0) -> Case:
-    return Case(
-        save(folder, f"images/{name}.nii.gz", image),
-        save(folder, f"labels/{name}.nii.gz", label, spacing=spacing),
-        name,
-    )
+def faults(
+    site: Site, labels: SegmentationSettings | None, *, read_labels: bool = True, **options: Any
+) -> list[Finding]:
+    return check_site(site, Demands(labels, read_labels), **options).findings
 
 
 @pytest.fixture
@@ -59,12 +46,12 @@ def faulty(tmp_path: Path) -> Site:
 
 
 def test_a_sound_site_has_no_findings(sound: Site) -> None:
-    assert check_site(sound, labels=TUMOUR, read_labels=True) == []
+    assert faults(sound, TUMOUR) == []
 
 
 def test_every_fault_is_found_with_its_place_and_fix(faulty: Site) -> None:
     labels = SegmentationSettings(classes={"tumour": 1, "edema": [2, 3]})
-    findings = check_site(faulty, labels=labels, read_labels=True)
+    findings = faults(faulty, labels)
     assert [(finding.severity, finding.where) for finding in findings] == [
         ("error", "south/images/cut.nii.gz"),
         ("error", "south/labels/two_faults.nii.gz"),
@@ -82,18 +69,18 @@ def test_every_fault_is_found_with_its_place_and_fix(faulty: Site) -> None:
 )
 def test_a_label_value_may_be_a_class_s_or_background_or_any(faulty: Site, labels: Any) -> None:
     labels = SegmentationSettings(**labels) if labels else None
-    findings = check_site(faulty, labels=labels, read_labels=True)
+    findings = faults(faulty, labels)
     assert not [finding for finding in findings if "unknown label" in finding.problem]
 
 
 def test_workers_change_nothing(faulty: Site) -> None:
-    alone = check_site(faulty, labels=TUMOUR, read_labels=True)
-    assert check_site(faulty, labels=TUMOUR, read_labels=True, workers=4) == alone
+    alone = faults(faulty, TUMOUR)
+    assert faults(faulty, TUMOUR, workers=4) == alone
 
 
 def test_progress_counts_the_cases(sound: Site) -> None:
     seen: list[tuple[int, int]] = []
-    check_site(sound, labels=None, read_labels=False, progress=lambda *count: seen.append(count))
+    faults(sound, None, read_labels=False, progress=lambda *count: seen.append(count))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
@@ -113,14 +100,14 @@ def test_pretraining_never_touches_a_label(sound: Site, monkeypatch: pytest.Monk
 
     for owner, name in ((Path, "stat"), (Path, "open"), (builtins, "open"), (gzip, "open"), (nib, "load")):
         spy(owner, name)
-    assert check_site(sound, labels=TUMOUR, read_labels=False) == []
+    assert faults(sound, TUMOUR, read_labels=False) == []
     assert any("images" in path for path in touched)
     assert not [path for path in touched if "labels" in path]
 
 
 def test_a_site_without_training_cases(sound: Site) -> None:
     empty = Site(sound.name, sound.folder, {"test": sound.cases("test")})
-    (finding,) = check_site(empty, labels=None, read_labels=True)
+    (finding,) = faults(empty, None)
     assert (finding.severity, finding.where) == ("error", "north wing/datalist.json")
     assert finding.problem == "there is no training case"
 
@@ -128,12 +115,12 @@ def test_a_site_without_training_cases(sound: Site) -> None:
 def test_a_file_outside_the_site_is_named_in_full(sound: Site, tmp_path: Path) -> None:
     outside = save(tmp_path, "archive/flat.nii.gz", HU[0])
     site = Site("north", sound.folder, {"training": [Case(outside)]})
-    (finding,) = check_site(site, labels=None, read_labels=True)
+    (finding,) = faults(site, None)
     assert finding.where == str(outside)
 
 
 def test_require_sound_lists_every_error_and_returns_the_warnings(faulty: Site) -> None:
-    findings = check_site(faulty, labels=TUMOUR, read_labels=True)
+    findings = faults(faulty, TUMOUR)
     with pytest.raises(FedSwinError) as refusal:
         require_sound(findings)
     lines = str(refusal.value).splitlines()
@@ -158,14 +145,14 @@ def annotated(site: Site, *names: str, **label_map: str) -> Site:
 
 
 def test_the_site_s_own_label_values_are_known(faulty: Site) -> None:
-    findings = check_site(annotated(faulty, v9="tumour"), labels=TUMOUR, read_labels=True)
+    findings = faults(annotated(faulty, v9="tumour"), TUMOUR)
     assert not [finding for finding in findings if "unknown label" in finding.problem]
 
 
 def test_voxels_of_a_class_that_is_not_annotated_are_an_error(sound: Site) -> None:
     labels = SegmentationSettings(classes={"edema": 5, "tumour": 1})
-    assert check_site(annotated(sound, "tumour"), labels=labels, read_labels=True) == []
-    findings = check_site(annotated(sound, "edema"), labels=labels, read_labels=True)
+    assert faults(annotated(sound, "tumour"), labels) == []
+    findings = faults(annotated(sound, "edema"), labels)
     assert [(finding.severity, finding.where) for finding in findings] == [
         ("error", f"north wing/labels/case {number}.nii.gz") for number in range(4)
     ]
@@ -173,18 +160,18 @@ def test_voxels_of_a_class_that_is_not_annotated_are_an_error(sound: Site) -> No
 
 
 def test_a_datalist_that_does_not_fit_the_job_is_one_error_beside_the_files_own(faulty: Site) -> None:
-    findings = check_site(annotated(faulty, "tumor"), labels=TUMOUR, read_labels=True)
+    findings = faults(annotated(faulty, "tumor"), TUMOUR)
     assert [finding.where for finding in findings if finding.severity == "error"] == [
         "south/datalist.json",
         "south/images/cut.nii.gz",
         "south/labels/two_faults.nii.gz",
     ]
     assert "'annotated' names 'tumor', which is not a class of the job (did you mean 'tumour'?)" in findings[0].problem
-    without_labels = check_site(annotated(faulty, "tumor"), labels=TUMOUR, read_labels=False)
+    without_labels = faults(annotated(faulty, "tumor"), TUMOUR, read_labels=False)
     assert [finding.where for finding in without_labels] == ["south/images/cut.nii.gz", "south/images/shifted.nii.gz"]
 
 
 def test_real_ct_is_sound(real_ct: Path, tmp_path: Path) -> None:
     shard(real_ct, tmp_path / "sites", by="source")
     for name in ("organs", "sarcoma", "unlabelled"):
-        assert check_site(read_site(tmp_path / "sites" / name), labels=None, read_labels=True) == []
+        assert faults(read_site(tmp_path / "sites" / name), None) == []

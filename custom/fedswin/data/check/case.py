@@ -1,0 +1,139 @@
+"""One case: each of its files is read once, for its faults and for what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import nibabel as nib
+import numpy as np
+
+from fedswin.config import DataSettings, Job, SegmentationSettings
+from fedswin.data.check.digest import voxel_digest
+from fedswin.data.check.finding import Finding, collected, place
+from fedswin.data.datalist import Case, Site
+from fedswin.data.volume import (
+    VolumeError,
+    Voxels,
+    hu_problem,
+    read_volume,
+    read_voxels,
+    require_label_values,
+    require_same_grid,
+)
+
+_HU_FIX = "Convert it again from DICOM with 'fedswin data convert', which applies the rescale to HU."
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What is asked of the files of a case.
+
+    Attributes:
+        labels: the classes that label values must stand for, or ``None`` to allow every whole number.
+        read_labels: whether to check label maps; with ``False`` no label file is touched.
+        channels: the modality of each channel that an image must have.
+        digests: whether to digest the images' voxels, to find those that are there twice.
+    """
+
+    labels: SegmentationSettings | None = None
+    read_labels: bool = True
+    channels: tuple[str, ...] = DataSettings().channels
+    digests: bool = False
+
+    @classmethod
+    def of(cls, job: Job | None, *, digests: bool = False) -> Demands:
+        """Return what ``job`` asks; for pre-training no labels are read. Without a job: any label value, and CT."""
+        if job is None:
+            return cls(digests=digests)
+        return cls(job.segmentation, job.task == "finetune", job.data.channels, digests)
+
+
+class Grid(NamedTuple):
+    """The size in voxels and the spacing in mm of an image, along R, A and S."""
+
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class CaseReport:
+    """What was found of a case.
+
+    Attributes:
+        split: the split that it is in.
+        case: the case.
+        findings: its faults.
+        grid: the image's, or ``None`` if its header cannot be used.
+        digest: of the image's voxels, or ``None`` if they cannot be read or were not asked for.
+        shown: what its label map shows beside background: names of the job's classes, or without a job its label
+            values. ``None`` without a label map that can be used.
+    """
+
+    split: str
+    case: Case
+    findings: list[Finding]
+    grid: Grid | None = None
+    digest: str | None = None
+    shown: tuple[str, ...] | None = None
+
+
+def read_case(site: Site, split: str, case: Case, demands: Demands) -> CaseReport:
+    """Read the files of ``case``, one after the other, to their last byte.
+
+    Args:
+        site: the site, for the names of its files.
+        split: the split that the case is in.
+        case: the case.
+        demands: what is asked of it.
+    """
+    findings: list[Finding] = []
+    image = label = grid = digest = shown = None
+    with collected(site, findings, case):
+        image = read_volume(case.image, len(demands.channels))
+        grid = _grid(image)
+        digest = _read_image(site, case, image, demands, findings)
+    if case.label and demands.read_labels:
+        with collected(site, findings, case):
+            label = read_volume(case.label)
+            shown = _shown(case, case.label, np.unique(read_voxels(case.label)), demands.labels)
+        with collected(site, findings, case):
+            if image is not None and label is not None:
+                require_same_grid(case.label, image, label)
+    return CaseReport(split, case, findings, grid, digest, shown)
+
+
+def _grid(image: nib.Nifti1Image) -> Grid:
+    axes = nib.io_orientation(image.affine)[:, 0].argsort()
+    spacing = nib.affines.voxel_sizes(image.affine)
+    return Grid(tuple(int(image.shape[axis]) for axis in axes), tuple(float(spacing[axis]) for axis in axes))
+
+
+def _read_image(
+    site: Site, case: Case, image: nib.Nifti1Image, demands: Demands, findings: list[Finding]
+) -> str | None:
+    voxels = read_voxels(case.image, len(demands.channels))
+    problem = hu_problem(voxels) if demands.channels == ("CT",) else None
+    if problem:
+        findings.append(Finding("warning", place(site, case.image), problem, _HU_FIX, case))
+    return voxel_digest(voxels, image.affine) if demands.digests else None
+
+
+def _shown(case: Case, path: Path, values: Voxels, labels: SegmentationSettings | None) -> tuple[str, ...]:
+    indices = case.annotation.class_indices(labels) if labels else None
+    require_label_values(path, values, indices)
+    if labels is None or indices is None:
+        return tuple(str(int(value)) for value in values if value)
+    shown = {indices[int(value)] for value in values}
+    names = tuple(name for name, index in labels.class_indices.items() if index in shown)
+    _require_annotated(path, names, case.annotation.annotated)
+    return names
+
+
+def _require_annotated(path: Path, names: Sequence[str], annotated: Sequence[str] | None) -> None:
+    for name in names:
+        if annotated is not None and name not in annotated:
+            fix = "If all cases show it, add it to 'annotated'; if not, map its value to background in 'label_map'."
+            raise VolumeError(path, f"holds '{name}', which the datalist does not list as annotated", fix)
