@@ -105,7 +105,7 @@ class Federation:
         with self._plain_errors():
             try:
                 return self._session.do_app_command(job_id, messages.SHOW_STUDY, {"known": known})
-            except api_spec.JobNotRunning:
+            except (api_spec.JobNotRunning, api_spec.NoReply):  # its process comes up, or goes
                 return {}
             except api_spec.InternalError as error:
                 if f"no app command func for topic {messages.SHOW_STUDY}" in str(error):  # it is starting
