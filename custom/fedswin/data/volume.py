@@ -43,6 +43,10 @@ class VolumeError(FedSwinError):
         self.path, self.problem, self.fix = path, problem, fix
 
 
+class UnreadableError(VolumeError):
+    """A file that is truncated or damaged; ``problem`` quotes a library, which may have named the path."""
+
+
 def volume_suffix(path: Path) -> str:
     """Return ``.nii.gz`` or ``.nii``, or an empty string if ``path`` is not named as a NIfTI file."""
     return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), "")
@@ -67,7 +71,7 @@ def read_volume(path: Path, channels: int = 1) -> nib.Nifti1Image:
     if not isinstance(image, nib.Nifti1Image):
         raise VolumeError(path, f"is not NIfTI but {type(image).__name__}", "Convert it to NIfTI.")
     _require_volume(path, image, channels)
-    _require_affine(path, np.asarray(image.affine))
+    require_affine(path, np.asarray(image.affine))
     return image
 
 
@@ -87,6 +91,20 @@ def read_voxels(path: Path, channels: int = 1) -> Voxels:
     if bad:
         raise VolumeError(path, f"{bad} of {voxels.size} voxels are NaN or infinite", "Convert it again.")
     return voxels
+
+
+def require_affine(path: Path, affine: NDArray[np.floating[Any]]) -> None:
+    """Check an affine (4, 4), in mm, that was read from ``path``.
+
+    Raises:
+        VolumeError: if it is not finite or singular, or voxels are smaller than `SMALLEST_SPACING_MM`.
+    """
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    fix = "Convert it again from DICOM, or set its affine."
+    if not np.isfinite(affine).all() or spacing.min() < SMALLEST_SPACING_MM:
+        raise VolumeError(path, f"its spacing is {np.round(spacing, 4).tolist()} mm", fix)
+    if abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-3:
+        raise VolumeError(path, "its affine is singular: two axes point the same way", fix)
 
 
 def require_same_grid(path: Path, image: nib.Nifti1Image, label: nib.Nifti1Image) -> None:
@@ -174,7 +192,7 @@ def _readable(path: Path, read: Callable[[], _T]) -> _T:
     except _UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         fix = "It is truncated or damaged: copy or convert it again."
-        raise VolumeError(path, f"cannot be read as NIfTI ({reason})", fix) from None
+        raise UnreadableError(path, f"cannot be read as NIfTI ({reason})", fix) from None
 
 
 def _read_to_the_end(path: Path, kind: type[nib.Nifti1Image]) -> Voxels:
@@ -197,15 +215,6 @@ def _require_volume(path: Path, image: nib.Nifti1Image, channels: int) -> None:
         raise VolumeError(path, f"has the impossible shape {shape}", "Its header is damaged. Convert it again.")
     if dtype.kind not in "iuf":
         raise VolumeError(path, f"its voxels are of type {dtype}, not numbers", "Convert it to int16 or float32.")
-
-
-def _require_affine(path: Path, affine: NDArray[np.floating[Any]]) -> None:
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    fix = "Convert it again from DICOM, or set its affine."
-    if not np.isfinite(affine).all() or spacing.min() < SMALLEST_SPACING_MM:
-        raise VolumeError(path, f"its spacing is {np.round(spacing, 4).tolist()} mm", fix)
-    if abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-3:
-        raise VolumeError(path, "its affine is singular: two axes point the same way", fix)
 
 
 def _some(values: NDArray[Any]) -> str:

@@ -28,7 +28,8 @@ class Source:
     Attributes:
         files: absolute paths; one file, or the slices of a DICOM series in the order of the table.
         form: ``DICOM``, ``NIfTI``, ``NRRD`` or ``MetaImage``.
-        patient: tells patients apart, never written anywhere: a DICOM PatientID, elsewhere the folder of the file.
+        patient: tells patients apart, never written anywhere: a DICOM PatientID (or, without
+            one, StudyInstanceUID), elsewhere the folder of the file.
         label: the label map that belongs to the image, if there is one.
     """
 
