@@ -47,33 +47,58 @@ def phantom(
 def shard(
     collection: Annotated[Path, typer.Argument(help="A folder of <source>/<case>, or a datalist file.")],
     out: Annotated[Path, typer.Argument(help="The folder of site folders to write.")],
-    by: Annotated[Literal["source", "iid"], typer.Option(help="One site a source, or by chance.")],
-    sites: Annotated[int | None, typer.Option(help="Number of sites, for iid.", min=1)] = None,
+    by: Annotated[
+        Literal["source", "iid", "dirichlet", "quantity"],
+        typer.Option(help="One site a source; alike; skewed by the kind of patient; or skewed by size."),
+    ],
+    sites: Annotated[int | None, typer.Option(help="Number of sites; not by source.", min=1)] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            help="How much alike sites are, by dirichlet or quantity: 0.1 is skewed, 100 alike. Default: 0.5."
+        ),
+    ] = None,
     only: Annotated[str | None, typer.Option(help="Glob on <source>/<case>, such as 'sarcoma/*'.")] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the images instead of linking them.")] = False,
     keep_test: Annotated[Path | None, typer.Option(help="What is test in this folder is test here too.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    plot: Annotated[Path | None, typer.Option(help="Write a PNG: who holds which classes and voxel sizes.")] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Split a collection of CT into site folders.
+    """Split a collection of CT into site folders, and say who holds what.
+
+    A patient's kind, by dirichlet, is the source, and within it the rarest class that the patient's label maps show.
+    Label maps are read for that, and for --plot; else only the headers of images are.
 
     Example: fedswin data shard collection sites --by source
+
+    Example: fedswin data shard collection sites --by iid --sites 3
+
+    Example: fedswin data shard collection sites --by dirichlet --alpha 0.3 --sites 5 --plot who_holds_what.png
+
+    Example: fedswin data shard collection sites --by quantity --sites 5
     """
+    from fedswin.data.holdings_table import render_counts, render_holdings
     from fedswin.data.shard import shard as write_shard
 
-    result = write_shard(
-        collection,
-        out,
-        by=by,
-        sites=sites,
-        only=only,
-        copy=copy,
-        keep_test=keep_test,
-        seed=seed,
-        overwrite=overwrite,
-    )
-    for name, counts in result.sites.items():
-        console.print(f"{name}: " + ", ".join(f"{count} {split}" for split, count in counts.items()))
+    with console.status("") as status:
+        result = write_shard(
+            collection,
+            out,
+            by=by,
+            sites=sites,
+            alpha=alpha,
+            only=only,
+            copy=copy,
+            keep_test=keep_test,
+            seed=seed,
+            plot=plot,
+            overwrite=overwrite,
+            progress=status.update,
+        )
+    if result.kinds:
+        console.print(render_counts("patients of the kind", result.kinds))
+    console.print(render_holdings(result.holdings))
     _print_notes(result.messages)
 
 

@@ -107,6 +107,19 @@ def require_affine(path: Path, affine: NDArray[np.floating[Any]]) -> None:
         raise VolumeError(path, "its affine is singular: two axes point the same way", fix)
 
 
+def read_spacing(path: Path) -> tuple[float, float, float]:
+    """Read from the header of a NIfTI file, of any number of channels, how large a voxel is along R, A and S, in mm.
+
+    Raises:
+        VolumeError: if the header cannot be read, or its affine is singular or not finite.
+    """
+    affine = np.asarray(_readable(path, lambda: nib.load(path)).affine)
+    require_affine(path, affine)
+    axes = nib.io_orientation(affine)[:, 0].astype(int)
+    along = dict(zip(axes.tolist(), np.linalg.norm(affine[:3, :3], axis=0).tolist(), strict=True))
+    return along[0], along[1], along[2]
+
+
 def require_same_grid(path: Path, image: nib.Nifti1Image, label: nib.Nifti1Image) -> None:
     """Check that ``label``, read from ``path``, has the shape of ``image`` and lies on it.
 
