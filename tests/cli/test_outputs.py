@@ -15,11 +15,13 @@ from end_to_end import tiny
 from fedswin.weights.file import Weights, save_weights
 from fedswin.weights.handover import initial_state
 
+SCENARIO = str(Path(__file__).parents[2] / "simulator" / "three_phantom_hospitals.yaml")
 OUTPUTS = {
     "simulate": ["simulate", PRETRAIN, "--data", "the sites", "--out", "mine"],
     "train": ["train", PRETRAIN, "--data", "the sites", "--out", "mine"],
     "phantom": ["data", "phantom", "mine"],
     "shard": ["data", "shard", "collection", "mine", "--by", "source"],
+    "make": ["data", "make", SCENARIO, "mine"],
     "predict": ["predict", "the sites/a/images/case0.nii.gz", "--model", "model.pt", "--out", "mine"],
     "evaluate": ["evaluate", "model.pt", "--data", "the sites", "--out", "mine"],
     "export": ["export", "model.pt", "--to", "encoder", "--out", "mine"],

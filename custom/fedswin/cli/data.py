@@ -165,6 +165,22 @@ def shard(
 
 
 @app.command()
+def make(
+    scenario: Annotated[Path, typer.Argument(help="A scenario file (YAML).")],
+    out: Annotated[Path, typer.Argument(help="The folder of site folders to write.")],
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Make the sites of a scenario, as simulate, train and evaluate do it with --data SCENARIO.
+
+    Example: fedswin data make simulator/three_phantom_hospitals.yaml sites
+    """
+    from fedswin.operations.made_sites import make_sites
+    from fedswin.operations.scenario import load_scenario
+
+    make_sites(load_scenario(scenario), out, overwrite=overwrite, console=console)
+
+
+@app.command()
 def check(
     paths: Annotated[
         list[Path], typer.Argument(help="A site folder, a folder of site folders; or datalists.", metavar="PATH")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 JobArgument = Annotated[Path, typer.Argument(help="The job file.", metavar="JOB")]
-SitesOption = Annotated[Path, typer.Option("--data", help="The folder that holds the site folders.")]
+SitesOption = Annotated[Path, typer.Option("--data", help="The folder of the site folders, or a scenario (YAML).")]
 OutOption = Annotated[Path, typer.Option("--out", help="Where to write; it must not exist.")]
 InitOption = Annotated[
     Path | None,
