@@ -12,7 +12,7 @@ import pytest
 
 from data.convert.archive import ct, hu_from_fat_to_bone, save
 from data.convert.dicom_builder import write_series
-from fedswin.data.check import check_site
+from fedswin.data.check import Demands, check_site
 from fedswin.data.convert.conversion import convert
 from fedswin.data.datalist import SPLITS, read_site
 from fedswin.errors import FedSwinError
@@ -46,7 +46,7 @@ def site(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_volume_of_ct_becomes_a_case_that_passes_the_check(site):
     read = read_site(site)
-    assert check_site(read, labels=None, read_labels=True) == []
+    assert check_site(read, Demands()).findings == []
     cases = [case for split in SPLITS for case in read.cases(split)]
     found = {np.asanyarray(nib.load(case.image).dataobj).tobytes() for case in cases}
     assert {ct(seed).tobytes() for seed in (1, 2, 3, 4)} < found
@@ -126,7 +126,7 @@ def test_a_stopped_conversion_goes_on_and_writes_nothing_again_that_is_whole(arc
     assert times.items() <= files.items()
     assert {lost.name, spoilt.name}.isdisjoint(files)
     assert len(files) == len(done.cases) == 6
-    assert check_site(read_site(out), labels=None, read_labels=True) == []
+    assert check_site(read_site(out), Demands()).findings == []
 
 
 @pytest.mark.long
@@ -220,4 +220,4 @@ def test_real_ct_is_converted_and_a_series_that_is_there_as_nifti_too_only_once(
         "sts_019": "the same voxels as another",
         "ge_head_variable_tilt": "no regular grid",
     }
-    assert check_site(read_site(tmp_path / "site"), labels=None, read_labels=True) == []
+    assert check_site(read_site(tmp_path / "site"), Demands()).findings == []

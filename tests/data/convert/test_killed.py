@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from data.convert.archive import ct, save
-from fedswin.data.check import check_site
+from fedswin.data.check import Demands, check_site
 from fedswin.data.datalist import read_site
 
 pytestmark = pytest.mark.long
@@ -79,7 +79,7 @@ def test_a_conversion_that_is_stopped_in_the_middle_goes_on(archive, tmp_path, k
     assert {case["name"] for case in done} < {case.image.name.removesuffix(".nii.gz") for case in cases}
     assert len(cases) == 2 * PATIENTS
     assert len({case.patient for case in cases}) == PATIENTS
-    assert check_site(site, labels=None, read_labels=True) == []
+    assert check_site(site, Demands()).findings == []
 
 
 def test_a_full_disk_is_named_and_the_conversion_goes_on_when_there_is_room(archive, tmp_path):
