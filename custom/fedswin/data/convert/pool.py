@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import concurrent.futures
 import multiprocessing
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
+from contextlib import contextmanager
 from functools import partial
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import psutil
@@ -49,7 +52,8 @@ def convert_all(
     convert = partial(convert_source, folder=folder, resample=resample)
     with pool:
         try:
-            jobs = {pool.schedule(convert, (source,), timeout=timeout): source for source in sources}
+            with _ctrl_c_held_back():
+                jobs = {pool.schedule(convert, (source,), timeout=timeout): source for source in sources}
             outcomes = {}
             for done, job in enumerate(as_completed(jobs), start=1):
                 outcomes[job] = _outcome(job, jobs[job], timeout)
@@ -58,6 +62,20 @@ def convert_all(
             pool.stop()
             raise
     return [outcomes[job] for job in jobs]
+
+
+@contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Hold Ctrl-C back from what is started meanwhile: the pool's threads, and so its processes, for good.
+
+    A terminal sends it to every process, and one that has just been started would answer with a traceback.
+    """
+    resource_tracker.ensure_running()  # whoever starts it lets Ctrl-C through again afterwards
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _outcome(job: Future[Outcome], source: Source, timeout: float) -> Outcome:
