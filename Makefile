@@ -29,7 +29,7 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS) .ci/install
 # Each is a command that a user may type in the environment; make shows it before it runs.
 run = @echo '$$ $(strip $(1))'; $(IN_VENV) $(1)
 
-simulate: $(INSTALLED) ## train three phantom hospitals together, into RUN_DIR (runs/demo): 8 minutes on two cores
+simulate: $(INSTALLED) ## train three phantom hospitals together, into RUN_DIR (runs/demo): 10 minutes on two cores
 	$(call run,fedswin simulate jobs/demo/pretrain.yaml --data $(SCENARIO) --out "$(RUN_DIR)/pretrain" --overwrite)
 	$(call run,fedswin simulate jobs/demo/finetune.yaml --data $(SCENARIO) --init "$(RUN_DIR)/pretrain" \
 	  --out "$(RUN_DIR)/finetune" --overwrite)
