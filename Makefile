@@ -1,6 +1,7 @@
 # make simulate and make test need only Python 3.10 or newer: they install what is missing first.
 PYTHON ?= python3
 RUN_DIR ?= runs/demo
+SCENARIO := simulator/three_phantom_hospitals.yaml
 PYTEST_ARGS ?=
 CONSTRAINTS := constraints-py311.txt
 TORCH ?= $(shell sed -n 's/^torch==//p' $(CONSTRAINTS))
@@ -28,15 +29,14 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS) .ci/install
 # Each is a command that a user may type in the environment; make shows it before it runs.
 run = @echo '$$ $(strip $(1))'; $(IN_VENV) $(1)
 
-simulate: $(INSTALLED) ## train three phantom hospitals together, into RUN_DIR (runs/demo): 8 minutes on two cores
-	$(call run,fedswin data phantom "$(RUN_DIR)/data" --spacing 4 --overwrite)
-	$(call run,fedswin simulate jobs/demo/pretrain.yaml --data "$(RUN_DIR)/data" --out "$(RUN_DIR)/pretrain" --overwrite)
-	$(call run,fedswin simulate jobs/demo/finetune.yaml --data "$(RUN_DIR)/data" --init "$(RUN_DIR)/pretrain" \
+simulate: $(INSTALLED) ## train three phantom hospitals together, into RUN_DIR (runs/demo): 10 minutes on two cores
+	$(call run,fedswin simulate jobs/demo/pretrain.yaml --data $(SCENARIO) --out "$(RUN_DIR)/pretrain" --overwrite)
+	$(call run,fedswin simulate jobs/demo/finetune.yaml --data $(SCENARIO) --init "$(RUN_DIR)/pretrain" \
 	  --out "$(RUN_DIR)/finetune" --overwrite)
-	$(call run,fedswin simulate jobs/demo/finetune.yaml --data "$(RUN_DIR)/data" --out "$(RUN_DIR)/scratch" --overwrite)
-	$(call run,fedswin train jobs/demo/finetune.yaml --data "$(RUN_DIR)/data" --init "$(RUN_DIR)/pretrain" \
+	$(call run,fedswin simulate jobs/demo/finetune.yaml --data $(SCENARIO) --out "$(RUN_DIR)/scratch" --overwrite)
+	$(call run,fedswin train jobs/demo/finetune.yaml --data $(SCENARIO) --init "$(RUN_DIR)/pretrain" \
 	  --out "$(RUN_DIR)/local" --overwrite)
-	$(call run,fedswin evaluate "$(RUN_DIR)/finetune" "$(RUN_DIR)/scratch" "$(RUN_DIR)"/local/* --data "$(RUN_DIR)/data" \
+	$(call run,fedswin evaluate "$(RUN_DIR)/finetune" "$(RUN_DIR)/scratch" "$(RUN_DIR)"/local/* --data $(SCENARIO) \
 	  --out "$(RUN_DIR)/evaluation" --overwrite)
 	@echo
 	@echo "Models, metrics and curves: $(RUN_DIR)/{pretrain,finetune,scratch,local}; the table: $(RUN_DIR)/evaluation"

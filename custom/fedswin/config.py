@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -409,11 +409,17 @@ def _explain(kind: type[Section], problem: dict[str, Any]) -> str:
 
 def _section_at(section: type[Section], location: Sequence[str | int]) -> type[Section]:
     for part in location:
-        if isinstance(part, str):  # a number is a place in a list of sections
-            annotation = section.model_fields[part].annotation
-            kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
-            section = next(kind for kind in kinds if issubclass(kind, Section))
+        if part in section.model_fields:  # or it is a place in a list of sections, or a name in a mapping of them
+            section = next(_sections_in(section.model_fields[str(part)].annotation), section)
     return section
+
+
+def _sections_in(annotation: Any) -> Iterator[type[Section]]:
+    if parts := get_args(annotation):
+        for part in parts:
+            yield from _sections_in(part)
+    elif isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
 
 
 def _pretraining_problem(job: Job) -> str | None:

@@ -55,6 +55,12 @@ def staged(out: Path) -> Iterator[Path]:
         staging = Path(room.name) / "new"  # not the room itself, which only its owner may enter
         staging.mkdir()
         yield staging
+        put_in_place(staging, out)
+
+
+def put_in_place(folder: Path, out: Path) -> None:
+    """Rename ``folder``, which lies on the same disk, to ``out``; what was there goes."""
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as room:
         if os.path.lexists(out):
-            out.rename(Path(room.name) / "old")
-        staging.rename(out)
+            out.rename(Path(room) / "old")
+        folder.rename(out)

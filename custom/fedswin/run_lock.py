@@ -62,6 +62,15 @@ def lock_runs(folder: Path) -> Iterator[None]:
         yield
 
 
+def is_locked(folder: Path) -> bool:
+    """Tell whether a process writes the run at ``folder``."""
+    path = folder / LOCK
+    if not path.exists():
+        return False
+    with path.open("a+") as file:
+        return not _lock(file)
+
+
 def _take(path: Path, patience: float) -> TextIO:
     """Return the file at ``path``, locked until it is closed, here and in every process that has inherited it."""
     deadline = time.monotonic() + patience

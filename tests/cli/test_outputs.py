@@ -15,11 +15,13 @@ from end_to_end import tiny
 from fedswin.weights.file import Weights, save_weights
 from fedswin.weights.handover import initial_state
 
+SCENARIO = str(Path(__file__).parents[2] / "simulator" / "three_phantom_hospitals.yaml")
 OUTPUTS = {
     "simulate": ["simulate", PRETRAIN, "--data", "the sites", "--out", "mine"],
     "train": ["train", PRETRAIN, "--data", "the sites", "--out", "mine"],
     "phantom": ["data", "phantom", "mine"],
     "shard": ["data", "shard", "collection", "mine", "--by", "source"],
+    "make": ["data", "make", SCENARIO, "mine"],
     "predict": ["predict", "the sites/a/images/case0.nii.gz", "--model", "model.pt", "--out", "mine"],
     "evaluate": ["evaluate", "model.pt", "--data", "the sites", "--out", "mine"],
     "export": ["export", "model.pt", "--to", "encoder", "--out", "mine"],
@@ -55,14 +57,19 @@ def test_the_installed_command_says_what_is_wrong_and_exits_with_1(study: Path) 
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_shard_as_a_command(study: Path, fedswin: Command, tmp_path: Path) -> None:
+def test_shard_as_a_command(study: Path, fedswin: Command) -> None:
     image = first_image(study)
     for name in ("one", "two", "three"):
         folder = study / "collection" / "north" / name
         folder.mkdir(parents=True)
         (folder / "ct.nii.gz").write_bytes(image.read_bytes())
     code, shown, _ = fedswin("data", "shard", "collection", "out", "--by", "source", "--copy")
-    assert (code, "north: 1 training, 1 validation, 1 test" in shown) == (0, True), shown
+    assert (code, "│ north │        3 │        1 │          1 │    1 │" in shown) == (0, True), shown
+    assert "2.00 (2.00-2.00)" in shown
+    code, shown, _ = fedswin(
+        "data", "shard", "collection", "skewed", "--by", "dirichlet", "--alpha", "0.3", "--sites", "2"
+    )
+    assert (code, "north: unlabelled" in shown) == (0, True), shown
 
 
 def test_folds_are_trained_one_by_one_and_none_is_trained_twice(study: Path, fedswin: Command) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections import Counter
@@ -10,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from data.volumes import write_image, write_label
 from fedswin.data import shard as module
-from fedswin.data.datalist import Case, read_datalist, read_site, site_folders
-from fedswin.data.shard import Plan, Scan, plan_sites, shard
+from fedswin.data.datalist import SPLITS, read_datalist, read_site, site_folders
+from fedswin.data.shard import shard
 from fedswin.errors import FedSwinError
 
 
@@ -243,7 +243,15 @@ def test_a_collection_of_kept_cases_only_has_nothing_to_train_on(collection: Pat
     ("options", "complaint"),
     [
         ({"by": "sources"}, r"--by sources is unknown \(did you mean 'source'\?\)"),
-        ({"by": "source", "sites": 2}, "--sites is for --by iid"),
+        ({"by": "source", "sites": 2}, "--sites is for --by iid, dirichlet and quantity"),
+        ({"by": "source", "alpha": 1.0}, "--alpha is for --by dirichlet and quantity, and says nothing by source"),
+        ({"by": "iid", "sites": 2, "alpha": 1.0}, "says nothing by iid"),
+        ({"by": "dirichlet"}, "--by dirichlet needs a number of sites, found None"),
+        ({"by": "quantity", "sites": 0}, "--by quantity needs a number of sites, found 0"),
+        ({"by": "quantity", "sites": 2, "alpha": 0.0}, r"--alpha 0 is not within 0.001..1000000"),
+        ({"by": "dirichlet", "sites": 2, "alpha": float("nan")}, "--alpha nan is not within"),
+        ({"by": "quantity", "sites": 14}, "14 sites, but 13 patients to train on"),
+        ({"by": "dirichlet", "sites": 2}, "Label maps that cannot be read: 13 of 13"),
         ({"by": "iid"}, "needs a number of sites, found None"),
         ({"by": "iid", "sites": 0}, "needs a number of sites, found 0"),
         ({"by": "iid", "sites": 14}, "14 sites, but 13 patients"),
@@ -282,7 +290,7 @@ def test_out_is_replaced_only_when_asked_and_only_if_it_is_sites(collection: Pat
     with pytest.raises(FedSwinError, match=r"out exists\. Choose another name, or add --overwrite"):
         shard(collection, out, by="iid", sites=2)
     shard(collection, out, by="iid", sites=2, overwrite=True)
-    assert sorted(path.name for path in out.iterdir()) == ["site_1", "site_2"]
+    assert sorted(path.name for path in out.iterdir()) == ["shards.json", "site_1", "site_2"]
     (out / "thesis").mkdir()
     with pytest.raises(FedSwinError, match="something other than a folder of site folders"):
         shard(collection, out, by="source", overwrite=True)
@@ -318,7 +326,7 @@ def test_nothing_half_written_stays(
         shard(collection, out, by="source", copy=True, overwrite=True)
     left = [collection.name, *(["out"] if existed else [])]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(left)
-    assert not existed or sorted(path.name for path in out.iterdir()) == ["site_1", "site_2"]
+    assert not existed or sorted(path.name for path in out.iterdir()) == ["shards.json", "site_1", "site_2"]
 
 
 def test_a_disk_without_links_is_told_of_copies(
@@ -338,44 +346,82 @@ def test_a_parent_that_cannot_be_written(collection: Path, tmp_path: Path) -> No
         shard(collection, tmp_path / "file/out", by="source")
 
 
-@st.composite
-def scans(draw: st.DrawFn) -> list[Scan]:
-    """Up to 40 cases of up to 4 sources, of patients with one case or several."""
-    sizes = draw(st.lists(st.integers(1, 10), min_size=1, max_size=4))
-    return [
-        Scan(f"source{s}", f"{n}", Case(Path(f"/{s}/{n}"), None, f"{s}/{draw(st.integers(0, size))}"))
-        for s, size in enumerate(sizes)
-        for n in range(size)
-    ]
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """A collection whose source ``north`` has 6 patients with a tumour among 12, and ``south`` no label maps."""
+    folder = tmp_path / "labelled"
+    for source, number in itertools.product(("north", "south"), range(12)):
+        case, north = folder / source / f"{number:02d}", source == "north"
+        write_image(case / "ct.nii.gz", (1, 1, 2 if north else 5), value=number if north else -number - 1)
+        if north:
+            write_label(case / "label.nii.gz", *((1, 2) if number % 2 else (1,)))
+    return folder
 
 
-def places(plan: Plan) -> list[tuple[str, str, Scan]]:
-    return [(site, split, scan) for site, splits in plan.items() for split in splits for scan in splits[split]]
-
-
-@given(st.data(), scans(), st.sampled_from(["source", "iid"]), st.integers(0, 99))
-def test_every_case_lands_in_exactly_one_place(data: st.DataObject, given: list[Scan], by: Any, seed: int) -> None:
-    patients = sorted({scan.case.patient for scan in given})
-    kept = frozenset(data.draw(st.sets(st.sampled_from(patients))))
-    sites = data.draw(st.integers(1, len(patients))) if by == "iid" else None
-    shares = {"validation": data.draw(st.floats(0, 0.49)), "test": data.draw(st.floats(0, 0.5))}
-    plan = plan_sites(given, by=by, sites=sites, kept=kept, seed=seed, **shares)
-
-    found = places(plan)
-    assert Counter(scan for _, _, scan in found) == Counter(given)
-    where = {
-        scan.case.patient: {(s, t) for s, t, other in found if other.case.patient == scan.case.patient}
-        for scan in given
+def test_dirichlet_deals_patients_by_the_kind_that_their_label_maps_show(labelled: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    result = shard(labelled, tmp_path / "out", by="dirichlet", sites=3, alpha=0.3, seed=2, progress=told.append)
+    assert {kind: sum(sites.values()) for kind, sites in result.kinds.items()} == {
+        "north: 1": 6,
+        "north: 2": 6,
+        "south: unlabelled": 12,
     }
-    assert all(len(spots) == 1 for spots in where.values())
-    assert all(split == "test" for _, split, scan in found if scan.case.patient in kept)
-    assert len(plan) == (sites or len({scan.source for scan in given}))
-    for splits in plan.values():
-        alone = {scan.case.patient for split in splits for scan in splits[split]} - kept
-        assert bool(splits["training"]) == bool(alone)
+    assert told[-1] == "reading label map 12 of 12"
+    for name, folder in site_folders(tmp_path / "out").items():
+        kinds: Counter[str] = Counter()
+        for case in (case for split in SPLITS for case in read_site(folder).cases(split)):
+            source, number = case.image.resolve().parts[-3:-1]
+            kinds["south: unlabelled" if source == "south" else f"north: {1 + int(number) % 2}"] += 1
+        assert kinds == {kind: sites[name] for kind, sites in result.kinds.items() if sites[name]}
+    _, top_level = read_datalist(tmp_path / "out/site_1/datalist.json")
+    assert top_level["description"] == "labelled, by dirichlet, alpha 0.3, seed 2"
 
-    shuffled = data.draw(st.permutations(given))
-    assert plan_sites(shuffled, by=by, sites=sites, kept=kept, seed=seed, **shares) == plan
+
+def test_quantity_opens_no_label_map_and_deals_every_kind_to_the_large_sites(collection: Path, tmp_path: Path) -> None:
+    result = shard(collection, tmp_path / "out", by="quantity", sites=3)
+    assert sum(sum(splits.values()) for splits in result.sites.values()) == 13
+    assert result.kinds == {}
+    _, top_level = read_datalist(tmp_path / "out/site_1/datalist.json")
+    assert top_level["description"] == "all our CT, by quantity, alpha 0.5, seed 0"
+
+
+def test_a_skewed_deal_keeps_what_is_test_elsewhere(labelled: Path, tmp_path: Path) -> None:
+    shard(labelled, tmp_path / "one", by="source")
+    shard(labelled, tmp_path / "two", by="dirichlet", sites=3, keep_test=tmp_path / "one")
+    assert images(tmp_path / "one", "test") <= images(tmp_path / "two", "test")
+
+
+def test_who_holds_what_is_written_beside_the_sites(labelled: Path, tmp_path: Path) -> None:
+    result = shard(labelled, tmp_path / "out", by="source")
+    written = json.loads((tmp_path / "out/shards.json").read_text())
+    assert written["description"] == "labelled, by source, seed 0"
+    assert written["sites"]["north"] == {
+        "cases": {"training": 8, "validation": 2, "test": 2},
+        "patients": 12,
+        "labelled": 12,
+        "unreadable": 0,
+        "classes": None,
+        "spacing_mm": {key: [1.0, 1.0, 2.0] for key in ("min", "median", "max")},
+    }
+    assert written["sites"]["south"]["labelled"] == 0
+    assert result.holdings["south"].spacing == dict.fromkeys(("min", "median", "max"), (1, 1, 5))
+
+
+def test_a_picture_is_drawn_of_the_classes_that_sites_hold(labelled: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    result = shard(labelled, tmp_path / "out", by="iid", sites=2, plot=tmp_path / "pictures" / "who.png")
+    assert (tmp_path / "pictures" / "who.png").read_bytes().startswith(b"\x89PNG")
+    held = [held.classes for held in result.holdings.values()]
+    assert {name: sum((classes or {}).get(name, 0) for classes in held) for name in "12"} == {"1": 12, "2": 6}
+
+
+def test_a_picture_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    (tmp_path / "thesis.txt").write_text("years of work")
+    for plot, complaint in (("thesis.txt", "thesis.txt exists"), ("out/who.png", "which is for site folders alone")):
+        with pytest.raises(FedSwinError, match=complaint):
+            shard(tmp_path / "no collection", tmp_path / "out", by="source", plot=tmp_path / plot)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_real_ct_becomes_a_tumour_study_and_its_pretraining(real_ct: Path, tmp_path: Path) -> None:

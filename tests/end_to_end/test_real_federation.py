@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from end_to_end.federation import LEAD, MEMBER, RunningFederation, run_federation
@@ -16,6 +19,9 @@ from fedswin.config import Job, load_job
 from fedswin.errors import FedSwinError
 from fedswin.operations.admin import COMPLETED, Federation, wait_for_job
 from fedswin.operations.fetch import fetch
+from fedswin.operations.jobs import abort_job, list_jobs
+from fedswin.operations.monitor import JobSource, watch
+from fedswin.operations.study_view import record_line
 from fedswin.operations.submit import export_job, submit
 from fedswin.run_folder import Record, read_records
 from fedswin.weights.file import load_weights
@@ -35,17 +41,20 @@ def test_a_study_from_the_job_file_to_the_run_folder(tmp_path: Path, capfd: pyte
     with run_federation(tmp_path, {name: data / name for name in SITES}) as federation:
         check_refusals(federation, job, tmp_path)
         job_id = submit(job, initial_state(job), federation.lead)
-        status = wait_for_job(job_id, federation.lead, JOB_SECONDS)
-        assert status == COMPLETED, federation.tails()
+        seen = watched(federation, job_id)
+        assert wait_for_job(job_id, federation.lead, JOB_SECONDS) == COMPLETED, federation.tails()
         assert all(address.removeprefix("::ffff:") in ("127.0.0.1", "::1") for address in federation.listening())
         with Federation(federation.lead) as session:
             assert "byoc" not in session.job(job_id)
         fetch(job_id, federation.lead, run)
         check_a_job_for_one_site(federation, tmp_path)
+        check_a_job_is_stopped(federation, job, job_id)
     assert federation.family() == []
     assert capfd.readouterr() == ("", "")
 
     check_records(read_records(run), job)
+    assert seen[:-1] == [record_line(job, record) for record in read_records(run)][: len(seen) - 1]
+    assert len(seen) > 1
     check_models(run, job)
     check_curves(run, read_records(run))
     about = json.loads((run / "provenance.json").read_text())
@@ -110,6 +119,40 @@ def check_a_job_for_one_site(federation: RunningFederation, folder: Path) -> Non
     sent = [path.name for path in (federation.kits / "hospital_b").rglob("app_hospital_b/config/*")]
     assert "job.yaml" in sent
     assert "initial.pt" not in sent
+
+
+def watched(federation: RunningFederation, job_id: str) -> list[str]:
+    """What a person sees who watches a job from before it starts until it has ended."""
+    console = Console(file=io.StringIO(), width=200)
+    with Federation(federation.lead) as session:
+        watch(JobSource(session, job_id), console)
+    return console.file.getvalue().splitlines()
+
+
+def check_a_job_is_stopped(federation: RunningFederation, job: Job, ended: str) -> None:
+    """A job that runs is stopped, its processes are gone, and the list says so; one that has ended is left as it is."""
+    long = job.model_copy(update={"federation": job.federation.model_copy(update={"local_steps": 10_000})})
+    running = submit(long, initial_state(long), federation.lead)
+    wait_for_trainers(federation, running, len(SITES))
+    assert abort_job(running, federation.lead) == "FINISHED:ABORTED"
+    wait_for_trainers(federation, running, 0)
+    states = {entry.id: entry.status for entry in list_jobs(federation.lead)}
+    assert (states[running], states[ended]) == ("FINISHED:ABORTED", COMPLETED)
+    with pytest.raises(FedSwinError, match="has ended already: FINISHED:ABORTED"):
+        abort_job(running, federation.lead)
+
+
+def wait_for_trainers(federation: RunningFederation, job_id: str, count: int) -> None:
+    """Wait until so many sites have a process that runs the job."""
+    deadline = time.monotonic() + JOB_SECONDS
+    kits = [str(federation.kits / site) for site in SITES]
+    while True:
+        lines = [process.cmdline() for process in federation.family()]
+        found = {kit for kit in kits for line in lines if job_id in line and any(kit in part for part in line)}
+        if len(found) == count:
+            return
+        assert time.monotonic() < deadline, federation.tails()
+        time.sleep(0.2)
 
 
 def check_records(records: list[Record], job: Job) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from end_to_end import tiny
-from fedswin.config import Job
 from fedswin.errors import FedSwinError
-from fedswin.operations.folds import parse_folds, run_folds
+from fedswin.operations.folds import parse_folds, plan_runs
 
 JOB = tiny.job(tiny.PRETRAIN)
 
@@ -28,21 +27,19 @@ def test_what_names_no_folds_is_refused(text: str) -> None:
 
 
 def test_each_fold_has_its_own_folder_and_setting(tmp_path: Path) -> None:
-    ran: list[tuple[int | None, str]] = []
-
-    def run(job: Job, folder: Path) -> None:
-        ran.append((job.data.fold, folder.name))
-
-    run_folds(JOB, [0, 3], tmp_path, overwrite=False, run=run)
-    assert ran == [(0, "fold0"), (3, "fold3")]
+    runs = plan_runs(JOB, "0,3", tmp_path, overwrite=False)
+    assert [(folder.name, job.data.fold) for folder, job in runs.items()] == [("fold0", 0), ("fold3", 3)]
 
 
-def test_a_fold_that_is_there_or_cannot_be_stops_all_before_the_first(tmp_path: Path) -> None:
-    def run(job: Job, folder: Path) -> None:
-        pytest.fail("nothing must run")
+def test_without_folds_the_job_itself_goes_to_the_folder_itself(tmp_path: Path) -> None:
+    assert plan_runs(JOB, None, tmp_path / "run", overwrite=False) == {tmp_path / "run": JOB}
 
+
+def test_a_run_that_is_there_or_a_fold_that_cannot_be_stops_all_before_the_first(tmp_path: Path) -> None:
     (tmp_path / "fold1").mkdir()
     with pytest.raises(FedSwinError, match="fold1 exists"):
-        run_folds(JOB, [0, 1], tmp_path, overwrite=False, run=run)
+        plan_runs(JOB, None, tmp_path / "fold1", overwrite=False)
+    with pytest.raises(FedSwinError, match="fold1 exists"):
+        plan_runs(JOB, "0-1", tmp_path, overwrite=False)
     with pytest.raises(FedSwinError, match="5 is asked for, but there are 5"):
-        run_folds(JOB, [0, 5], tmp_path / "new", overwrite=False, run=run)
+        plan_runs(JOB, "0,5", tmp_path / "new", overwrite=False)

@@ -17,7 +17,7 @@ from fedswin.errors import FedSwinError
 from fedswin.federation.recipe import SERVER_CLASSES, SITE_CLASSES, class_paths
 from fedswin.operations.admin import Federation
 from fedswin.operations.provision import provision
-from fedswin.operations.submit import export_job, required_sites, submit
+from fedswin.operations.submit import export_for_review, export_job, required_sites, submit
 from fedswin.weights.file import load_weights
 from fedswin.weights.handover import Handover, initial_state
 
@@ -100,6 +100,20 @@ def test_the_job_carries_settings_and_weights_and_no_code(tmp_path: Path, initia
     weights = load_weights(folder / "app_server" / "config" / "initial.pt")
     assert weights.job == job()
     assert all(torch.equal(tensor, initial.tensors[name]) for name, tensor in weights.tensors.items())
+
+
+def test_a_job_is_exported_whole_or_not_at_all(tmp_path: Path, initial: Handover) -> None:
+    out = tmp_path / "exported"
+    files = export_for_review(job(), ["a"], initial, out)
+    assert files == sorted(path for path in out.rglob("*") if path.is_file())
+    assert json.loads((out / "meta.json").read_text())["deploy_map"] == {"app_server": ["server"], "app_a": ["a"]}
+    with pytest.raises(FedSwinError, match="exists. Choose another name, or add --overwrite"):
+        export_for_review(job(), ["a"], initial, out)
+    export_for_review(job(), ["b"], initial, out, overwrite=True)
+    assert not (out / "app_a").exists()
+    with pytest.raises(FedSwinError, match="No site is named"):
+        export_for_review(job(), [], initial, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize(

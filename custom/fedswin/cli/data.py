@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from os import cpu_count
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
+from rich.table import Table
 
-from fedswin.cli.options import OverwriteOption, StrictOption
-from fedswin.cli.screen import console, stderr
+from fedswin.cli.options import JsonOption, OverwriteOption, StrictOption, WorkersOption, half_the_cores
+from fedswin.cli.screen import console, print_json, stderr
 from fedswin.config import Job, load_job
+from fedswin.errors import FedSwinError
+
+if TYPE_CHECKING:
+    from fedswin.data.convert.conversion import Conversion
+    from fedswin.data.convert.source import LeftOut
 
 app = typer.Typer(help="Make, split and check site folders.", no_args_is_help=True)
 
@@ -47,37 +51,133 @@ def phantom(
 
 
 @app.command()
+def convert(
+    archive: Annotated[Path, typer.Argument(help="A folder of DICOM, NRRD, MetaImage and NIfTI.", metavar="SRC")],
+    out: Annotated[Path, typer.Argument(help="The site folder to write.")],
+    validation: Annotated[float, typer.Option(help="The share of the patients for validation.")] = 0.2,
+    test: Annotated[float, typer.Option(help="The share of the patients for test.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Draws the splits.", min=0)] = 0,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Interpolate tilted or uneven stacks onto a regular grid.")
+    ] = False,
+    workers: WorkersOption = None,
+    timeout: Annotated[float, typer.Option(help="Seconds that one volume may take.", min=1)] = 600,
+    keep_map: Annotated[
+        Path | None, typer.Option(help="Write which case was which patient and files; without it nothing tells.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a conversion that was stopped.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Name the files that are left out.")] = False,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Turn an archive of CT into a site folder that says nothing of where it came from.
+
+    Patients and cases get names drawn by chance; what is left out is told with the reason and what to do.
+
+    Example: fedswin data convert archive sites/hospital_a --workers 4
+    """
+    try:
+        from fedswin.data.convert.conversion import convert as run
+        from fedswin.data.convert.report import by_reason
+    except ModuleNotFoundError as error:
+        raise FedSwinError(f'A conversion needs {error.name}: pip install "fedswin[dicom]"') from None
+
+    try:
+        with console.status("") as status:
+            done = run(
+                archive,
+                out,
+                validation=validation,
+                test=test,
+                seed=seed,
+                resample=resample,
+                workers=workers or half_the_cores(),
+                timeout=timeout,
+                keep_map=keep_map,
+                resume=resume,
+                overwrite=overwrite,
+                progress=status.update,
+            )
+    except KeyboardInterrupt:
+        stderr.print("Stopped. The same command with --resume goes on.")
+        raise
+    _print_conversion(out, done, by_reason(done.left_out))
+    if verbose:
+        _print_notes([f"{item.files[0]} (files: {len(item.files)}): {item.reason}" for item in done.left_out])
+
+
+@app.command()
 def shard(
     collection: Annotated[Path, typer.Argument(help="A folder of <source>/<case>, or a datalist file.")],
     out: Annotated[Path, typer.Argument(help="The folder of site folders to write.")],
-    by: Annotated[Literal["source", "iid"], typer.Option(help="One site a source, or by chance.")],
-    sites: Annotated[int | None, typer.Option(help="Number of sites, for iid.", min=1)] = None,
+    by: Annotated[
+        Literal["source", "iid", "dirichlet", "quantity"],
+        typer.Option(help="One site a source; alike; skewed by the kind of patient; or skewed by size."),
+    ],
+    sites: Annotated[int | None, typer.Option(help="Number of sites; not by source.", min=1)] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            help="How much alike sites are, by dirichlet or quantity: 0.1 is skewed, 100 alike. Default: 0.5."
+        ),
+    ] = None,
     only: Annotated[str | None, typer.Option(help="Glob on <source>/<case>, such as 'sarcoma/*'.")] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the images instead of linking them.")] = False,
     keep_test: Annotated[Path | None, typer.Option(help="What is test in this folder is test here too.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    plot: Annotated[Path | None, typer.Option(help="Write a PNG: who holds which classes and voxel sizes.")] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Split a collection of CT into site folders.
+    """Split a collection of CT into site folders, and say who holds what.
+
+    A patient's kind, by dirichlet, is the source, and within it the rarest class that the patient's label maps show.
+    Label maps are read for that, and for --plot; else only the headers of images are.
 
     Example: fedswin data shard collection sites --by source
+
+    Example: fedswin data shard collection sites --by iid --sites 3
+
+    Example: fedswin data shard collection sites --by dirichlet --alpha 0.3 --sites 5 --plot who_holds_what.png
+
+    Example: fedswin data shard collection sites --by quantity --sites 5
     """
+    from fedswin.data.holdings_table import render_counts, render_holdings
     from fedswin.data.shard import shard as write_shard
 
-    result = write_shard(
-        collection,
-        out,
-        by=by,
-        sites=sites,
-        only=only,
-        copy=copy,
-        keep_test=keep_test,
-        seed=seed,
-        overwrite=overwrite,
-    )
-    for name, counts in result.sites.items():
-        console.print(f"{name}: " + ", ".join(f"{count} {split}" for split, count in counts.items()))
+    with console.status("") as status:
+        result = write_shard(
+            collection,
+            out,
+            by=by,
+            sites=sites,
+            alpha=alpha,
+            only=only,
+            copy=copy,
+            keep_test=keep_test,
+            seed=seed,
+            plot=plot,
+            overwrite=overwrite,
+            progress=status.update,
+        )
+    if result.kinds:
+        console.print(render_counts("patients of the kind", result.kinds))
+    console.print(render_holdings(result.holdings))
     _print_notes(result.messages)
+
+
+@app.command()
+def make(
+    scenario: Annotated[Path, typer.Argument(help="A scenario file (YAML).")],
+    out: Annotated[Path, typer.Argument(help="The folder of site folders to write.")],
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Make the sites of a scenario, as simulate, train and evaluate do it with --data SCENARIO.
+
+    Example: fedswin data make simulator/three_phantom_hospitals.yaml sites
+    """
+    from fedswin.operations.made_sites import make_sites
+    from fedswin.operations.scenario import load_scenario
+
+    make_sites(load_scenario(scenario), out, overwrite=overwrite, console=console)
 
 
 @app.command()
@@ -88,8 +188,8 @@ def check(
     job: Annotated[Path | None, typer.Option(help="Check that the data fit this job, too.")] = None,
     lists: Annotated[bool, typer.Option("--lists", help="Compare two datalist files or more instead.")] = False,
     strict: StrictOption = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
-    workers: Annotated[int | None, typer.Option(help="Cases read at a time. Default: half the cores.", min=1)] = None,
+    json: JsonOption = False,
+    workers: WorkersOption = None,
 ) -> None:
     """Read every file of a site and say what is wrong, what to do, and what is there.
 
@@ -100,24 +200,23 @@ def check(
     Example: fedswin data check --lists hnscc.json colonography.json
     """
     if lists:
-        _check_lists(paths, strict, as_json)
+        _check_lists(paths, strict, json)
     elif len(paths) == 1:
-        _check_folder(paths[0], load_job(job) if job else None, strict, as_json, workers)
+        _check_folder(paths[0], load_job(job) if job else None, strict, json, workers or half_the_cores())
     else:
         raise typer.BadParameter("give one folder, or datalist files with --lists")
 
 
-def _check_folder(folder: Path, job: Job | None, strict: bool, as_json: bool, workers: int | None) -> None:
+def _check_folder(folder: Path, job: Job | None, strict: bool, as_json: bool, workers: int) -> None:
     from fedswin.data.check.document import survey_document
     from fedswin.data.check.finding import fatal
     from fedswin.data.check.survey import survey
     from fedswin.data.check.table import show_survey
 
-    workers = workers or max(1, (cpu_count() or 1) // 2)
     with stderr.status("") as status:
         found = survey(folder, job, workers=workers, progress=lambda line: status.update(escape(line)))
     if as_json:
-        _print_json(survey_document(found, job))
+        print_json(survey_document(found, job))
     else:
         show_survey(found, job, console)
     raise typer.Exit(bool(fatal(found.findings, strict=strict)))
@@ -131,14 +230,25 @@ def _check_lists(paths: Sequence[Path], strict: bool, as_json: bool) -> None:
 
     found = compare_lists(paths)
     if as_json:
-        _print_json(comparison_document(found))
+        print_json(comparison_document(found))
     else:
         show_comparison(found, console)
     raise typer.Exit(bool(fatal(found.findings, strict=strict)))
 
 
-def _print_json(document: dict[str, Any]) -> None:
-    typer.echo(json.dumps(document, indent=2))
+def _print_conversion(out: Path, done: Conversion, reasons: Sequence[LeftOut]) -> None:
+    splits = ", ".join(f"{count} {split}" for split, count in done.splits.items())
+    console.print(f"{out}: {len(done.cases)} cases of {done.patients} patients: {splits}", markup=False)
+    converted = Table("converted from", "cases", "with label map")
+    for form in sorted({case.form for case in done.cases}):
+        labelled = [case.label is not None for case in done.cases if case.form == form]
+        converted.add_row(form, str(len(labelled)), str(sum(labelled)))
+    console.print(converted)
+    if reasons:
+        left_out = Table("left out", "files", "what to do")
+        for item in reasons:
+            left_out.add_row(item.reason, str(len(item.files)), item.fix)
+        console.print(left_out)
 
 
 def _print_notes(notes: Sequence[str]) -> None:

@@ -8,12 +8,25 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fedswin.cli.options import InitOption, JobArgument, KitOption, OutOption, OverwriteOption, SetOption
-from fedswin.cli.screen import console, print_outcome, stderr
+from fedswin.cli.options import (
+    InitOption,
+    JobArgument,
+    JsonOption,
+    KitOption,
+    OptionalKitOption,
+    OutOption,
+    OverwriteOption,
+    SetOption,
+)
+from fedswin.cli.screen import console, print_json, print_outcome, stderr
 from fedswin.config import load_job
 from fedswin.errors import FedSwinError
 
 app = typer.Typer()
+job_app = typer.Typer(help="What a job becomes.", no_args_is_help=True)
+app.add_typer(job_app, name="job")
+
+JobIdArgument = Annotated[str, typer.Argument(metavar="JOB_ID", help="The id that submit printed.")]
 
 
 @app.command()
@@ -65,7 +78,7 @@ def submit(
 
 @app.command()
 def fetch(
-    job_id: Annotated[str, typer.Argument(help="The id that submit printed.")],
+    job_id: JobIdArgument,
     kit: KitOption,
     out: OutOption,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the job has ended.")] = False,
@@ -79,6 +92,92 @@ def fetch(
 
     run(job_id, kit, out, wait=wait, overwrite=overwrite)
     print_outcome(out)
+
+
+@app.command()
+def monitor(
+    study: Annotated[str, typer.Argument(metavar="RUN|JOB_ID", help="A run folder, or the id of a federation's job.")],
+    kit: OptionalKitOption = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Print a line a round, as for a log.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Watch a study until it ends: a simulation, a local run, or a job of a federation. Ctrl-C ends the watching only.
+
+    With --json it says how far the study is, once.
+
+    Example: fedswin monitor runs/pretrain
+    """
+    from fedswin.operations.admin import Federation
+    from fedswin.operations.monitor import JobSource, Source, run_source, watch
+
+    def show(source: Source) -> None:
+        if json:
+            print_json(source().as_dict())
+        else:
+            watch(source, console, plain=plain)
+
+    if kit is None or Path(study).is_dir():
+        show(run_source(Path(study)))
+    else:
+        with Federation(kit) as federation:
+            show(JobSource(federation, study))
+
+
+@app.command("list")
+def list_jobs(kit: KitOption, json: JsonOption = False) -> None:
+    """List the jobs of a federation, the newest first.
+
+    Example: fedswin list --kit kits/lead@university.org
+    """
+    from fedswin.operations.jobs import list_jobs as run
+
+    jobs = run(kit)
+    if json:
+        print_json([job._asdict() for job in jobs])
+        return
+    table = Table("job", "name", "status", "submitted", "by", "study")
+    for job in jobs:
+        table.add_row(
+            job.id, job.name, job.status, job.submitted[:16], job.by, "" if job.study == job.id else job.study
+        )
+    console.print(table)
+
+
+@app.command()
+def abort(job_id: JobIdArgument, kit: KitOption) -> None:
+    """Stop a job at once, at the server and at its sites. Its study can be resumed: submit --resume JOB_ID.
+
+    Example: fedswin abort JOB_ID --kit kits/lead@university.org
+    """
+    from fedswin.operations.jobs import abort_job
+
+    console.print(f"{job_id}: {abort_job(job_id, kit)}")
+
+
+@job_app.command()
+def export(
+    job: JobArgument,
+    out: Annotated[Path, typer.Option("--out", help="The folder to write; it must not exist.")],
+    sites: Annotated[
+        str | None, typer.Option(help="The sites that take part: names with commas between. Default: the job's.")
+    ] = None,
+    init: InitOption = None,
+    settings: SetOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Write the plain NVFlare job folder that a job becomes, to read it, or for nvflare job submit.
+
+    Example: fedswin job export jobs/pretrain.yaml --sites hospital_a,hospital_b --out exported
+    """
+    from fedswin.operations.preflight import plan_initial_state
+    from fedswin.operations.submit import export_for_review
+
+    study = load_job(job, settings or ())
+    names = sites.split(",") if sites else study.federation.sites
+    for path in export_for_review(
+        study, names or (), plan_initial_state(study, init, stderr), out, overwrite=overwrite
+    ):
+        console.print(str(path), markup=False)
 
 
 @app.command()

@@ -31,10 +31,12 @@ def evaluate(
     Example: fedswin evaluate runs/finetune runs/scratch --data sites --out runs/evaluation
     """
     from fedswin.operations import evaluate as evaluation
+    from fedswin.operations.made_sites import resolve_sites
 
     evaluation.refuse_evaluation(out, overwrite=overwrite)
+    sites = resolve_sites(data, out, console=console)
     with console.status("") as status:
-        results = evaluation.evaluate(models, data, split=split, progress=status.update)
+        results = evaluation.evaluate(models, sites, split=split, progress=status.update)
     evaluation.write_evaluation(results, out, split=split)
     console.print(evaluation.render(results))
     console.print(f"{out}: evaluation.json, cases.csv")

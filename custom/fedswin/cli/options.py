@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 JobArgument = Annotated[Path, typer.Argument(help="The job file.", metavar="JOB")]
-SitesOption = Annotated[Path, typer.Option("--data", help="The folder that holds the site folders.")]
+SitesOption = Annotated[Path, typer.Option("--data", help="The folder of the site folders, or a scenario (YAML).")]
 OutOption = Annotated[Path, typer.Option("--out", help="Where to write; it must not exist.")]
 InitOption = Annotated[
     Path | None,
@@ -31,3 +32,16 @@ KitOption = Annotated[
     Path,
     typer.Option("--kit", envvar="FEDSWIN_KIT", help="The startup kit of a person. Default: $FEDSWIN_KIT."),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+OptionalKitOption = Annotated[
+    Path | None,
+    typer.Option("--kit", envvar="FEDSWIN_KIT", help="The startup kit of a person, for a job. Default: $FEDSWIN_KIT."),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", help="How many are read at the same time. Default: half the cores.", min=1)
+]
+
+
+def half_the_cores() -> int:
+    """Return how many workers there are unless somebody says otherwise."""
+    return max(1, (os.cpu_count() or 1) // 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +19,7 @@ from fedswin.cli.options import (
     StrictOption,
 )
 from fedswin.cli.screen import console, print_outcome
-from fedswin.config import Job, load_job
+from fedswin.config import load_job
 
 app = typer.Typer()
 
@@ -40,32 +39,35 @@ def simulate(
 ) -> None:
     """Run a job with every site folder as a hospital, in NVFlare's simulator.
 
+    The sites of a scenario are made beside OUT, once, and found there by all that comes later.
+
     Example: fedswin simulate jobs/demo/pretrain.yaml --data sites --out runs/pretrain
     """
+    from fedswin.operations.folds import plan_runs
+    from fedswin.operations.made_sites import resolve_sites
     from fedswin.operations.simulate import simulate as run
 
-    numbers = [int(number) for number in gpus.split(",")] if gpus else []
-
-    def run_one(study: Job, run_folder: Path) -> None:
+    runs = plan_runs(load_job(job, settings or ()), folds, out, overwrite=overwrite or resume)
+    sites = resolve_sites(data, out, resume=resume, console=console)
+    for folder, study in runs.items():
         run(
             study,
-            data,
-            run_folder,
+            sites,
+            folder,
             init=init,
-            gpus=numbers,
-            resume=resume and (folds is None or run_folder.exists()),
+            gpus=[int(number) for number in gpus.split(",")] if gpus else [],
+            resume=resume and (folds is None or folder.exists()),
             strict=strict,
             overwrite=overwrite,
             console=console,
         )
-
-    _run_folds(run_one, load_job(job, settings or ()), folds, out, overwrite or resume)
+    print_outcome(out)
 
 
 @app.command()
 def train(
     job: JobArgument,
-    data: Annotated[Path, typer.Option("--data", help="A site folder, or a folder of site folders.")],
+    data: Annotated[Path, typer.Option("--data", help="A site folder, a folder of them, or a scenario (YAML).")],
     out: OutOption,
     pool: Annotated[bool, typer.Option("--pool", help="Train on all sites' cases together.")] = False,
     init: InitOption = None,
@@ -81,30 +83,22 @@ def train(
 
     Example: fedswin train jobs/finetune_btcv.yaml --data sites/hospital_a --out runs/alone
     """
+    from fedswin.operations.folds import plan_runs
+    from fedswin.operations.made_sites import resolve_sites
     from fedswin.operations.train import train as run
 
-    def run_one(study: Job, run_folder: Path) -> None:
+    runs = plan_runs(load_job(job, settings or ()), folds, out, overwrite=overwrite or resume)
+    sites = resolve_sites(data, out, resume=resume, console=console)
+    for folder, study in runs.items():
         run(
             study,
-            data,
-            run_folder,
+            sites,
+            folder,
             pool=pool,
             init=init,
-            resume=resume and (folds is None or run_folder.exists()),
+            resume=resume and (folds is None or folder.exists()),
             strict=strict,
             overwrite=overwrite,
             console=console,
         )
-
-    _run_folds(run_one, load_job(job, settings or ()), folds, out, overwrite or resume)
-
-
-def _run_folds(run: Callable[[Job, Path], None], job: Job, folds: str | None, out: Path, overwrite: bool) -> None:
-    """Run ``job`` into ``out``, or each of ``folds`` into a folder there."""
-    if folds is None:
-        run(job, out)
-    else:
-        from fedswin.operations.folds import parse_folds, run_folds
-
-        run_folds(job, parse_folds(folds), out, overwrite=overwrite, run=run)
     print_outcome(out)

@@ -34,6 +34,8 @@ from fedswin.errors import FedSwinError
 
 DATALIST = "datalist.json"
 SPLITS = ("training", "validation", "test")
+SHARDS = "shards.json"
+"""Beside the site folders that ``fedswin data shard`` made: how they were made, and what each holds."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,10 @@ def site_folders(sites_dir: Path) -> dict[str, Path]:
 
 
 def are_site_folders(sites_dir: Path) -> bool:
-    """Tell whether ``sites_dir`` holds site folders and nothing else."""
-    return sites_dir.is_dir() and all((entry / DATALIST).is_file() for entry in sites_dir.iterdir())
+    """Tell whether ``sites_dir`` holds site folders, perhaps with their ``SHARDS``, and nothing else."""
+    return sites_dir.is_dir() and all(
+        entry.name == SHARDS or (entry / DATALIST).is_file() for entry in sites_dir.iterdir()
+    )
 
 
 def read_site(folder: Path) -> Site:

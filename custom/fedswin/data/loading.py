@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -144,7 +146,7 @@ def _air_level(data: DataSettings) -> float:
 
 def _grid_and_intensities(data: DataSettings, keys: list[str]) -> list[Callable[..., Any]]:
     steps: list[Callable[..., Any]] = [
-        LoadImaged(keys, reader="NibabelReader", image_only=True, ensure_channel_first=True),
+        _nifti_reader(keys),
         Orientationd(keys, axcodes="RAS", labels=None),
     ]
     if data.spacing:
@@ -152,6 +154,14 @@ def _grid_and_intensities(data: DataSettings, keys: list[str]) -> list[Callable[
         steps.append(Spacingd(keys, pixdim=data.spacing, mode=modes))
     intensities = _windowed if data.is_ct else _standardised
     return [*steps, *intensities(keys, data), SpatialPadd(keys, data.roi)]
+
+
+def _nifti_reader(keys: list[str]) -> LoadImaged:
+    """Return MONAI's reader. It makes every reader that it knows, and one of them tells that its library is missing."""
+    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "NvImgCodecPydicomReader")
+        return LoadImaged(keys, reader="NibabelReader", image_only=True, ensure_channel_first=True)
 
 
 class _ClassIndices(Transform):

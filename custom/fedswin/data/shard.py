@@ -1,4 +1,4 @@
-"""Deal a collection of CT into site folders: one site for each source, or sites that are alike.
+"""Deal a collection of CT into site folders: one site for each source, sites that are alike, or sites that are not.
 
 A collection is a folder of ``<source>/<case>/ct.nii.gz``, some with a ``label.nii.gz``, or a datalist file in
 the Decathlon form, whose own splits are pooled and drawn anew.
@@ -7,41 +7,55 @@ the Decathlon form, whose own splits are pooled and drawn anew.
 from __future__ import annotations
 
 import functools
-import random
+import json
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from fedswin.checksum import file_sha256
 from fedswin.data.collection import Scan, read_collection
 from fedswin.data.datalist import (
+    SHARDS,
     SPLITS,
     Case,
+    Site,
     are_site_folders,
     read_site,
     site_folders,
     write_datalist,
 )
-from fedswin.data.splits import by_patient, split
+from fedswin.data.deal import DEFAULT_ALPHA, LARGEST_ALPHA, SKEWED, SMALLEST_ALPHA, By, Plan, plan_sites
+from fedswin.data.holdings import Holdings, holdings
+from fedswin.data.holdings_plot import draw_holdings, refuse_plot
+from fedswin.data.kinds import patient_kinds
+from fedswin.data.shown_classes import shown_classes
+from fedswin.data.splits import require_shares
 from fedswin.data.volume import volume_suffix
 from fedswin.errors import FedSwinError, nearest
 from fedswin.output import refuse_output, staged
 
-By = Literal["source", "iid"]
-
-Plan = Mapping[str, Mapping[str, Sequence[Scan]]]
-"""The scans of each split of each site."""
-
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What ``shard`` wrote: ``{site: {split: number of cases}}``, and what the user should know of it."""
+    """What ``shard`` wrote.
 
-    sites: Mapping[str, Mapping[str, int]]
+    Attributes:
+        holdings: what each site holds.
+        kinds: ``{kind: {site: number of patients}}``, for ``dirichlet``; empty for the others.
+        messages: what the user should know of it.
+    """
+
+    holdings: Mapping[str, Holdings]
+    kinds: Mapping[str, Mapping[str, int]]
     messages: Sequence[str]
+
+    @property
+    def sites(self) -> dict[str, Mapping[str, int]]:
+        """``{site: {split: number of cases}}``."""
+        return {site: held.cases for site, held in self.holdings.items()}
 
 
 def shard(
@@ -50,81 +64,97 @@ def shard(
     *,
     by: By,
     sites: int | None = None,
+    alpha: float | None = None,
     only: str | None = None,
     copy: bool = False,
     keep_test: Path | None = None,
     seed: int = 0,
     validation: float = 0.2,
     test: float = 0.2,
+    plot: Path | None = None,
     overwrite: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> ShardResult:
     """Write ``out/<site>/`` with a datalist, ``images/<case>.nii.gz`` and ``labels/<case>.nii.gz``.
 
     Every case lands in one split of one site, a patient's cases together. Files are never altered: they are
-    linked, by absolute path so that ``out`` may be moved, or copied. ``out`` appears when complete.
+    linked, by absolute path so that ``out`` may be moved, or copied. ``out`` appears when complete. Its
+    ``shards.json`` says how it was made and what each site holds.
+
+    Label maps are opened for ``dirichlet`` and for ``plot`` only; of images, no more than the header is read.
 
     Args:
         collection: a folder of ``<source>/<case>``, or a datalist file.
         out: the folder of site folders to write.
-        by: one site for each ``source``, or ``iid``: shuffled, and dealt to ``sites`` sites.
-        sites: the number of sites, for ``iid`` only.
+        by: one site for each ``source``; ``iid``: shuffled, and dealt to ``sites`` sites; ``dirichlet``: sites that
+            see other kinds of patients, as `fedswin.data.kinds.patient_kinds` defines them; or ``quantity``: sites
+            that differ in size alone. `fedswin.data.deal.plan_sites` says how the last two are drawn.
+        sites: the number of sites; not for ``source``.
+        alpha: for ``dirichlet`` and ``quantity``, how much alike the sites are: from 0.001, skewed, to 1000000, alike;
+            0.5 if not given.
         only: a glob on ``<source>/<case>``; other cases are left out.
         copy: copy the files, instead of linking them.
         keep_test: a folder of site folders. What is test there, by its content, is test here too, lest one
             study trains on what another is evaluated on. It counts towards the share.
-        seed: draws sites and splits; a source's split does not depend on the other sources.
+        seed: draws sites and splits; by source, a source's split does not depend on the other sources.
         validation, test: the share of a site's patients for each; see `fedswin.data.splits.split`.
-        overwrite: replace ``out``, if it holds nothing but site folders.
+        plot: a PNG to write, outside ``out``: who holds which classes and voxel sizes.
+        overwrite: replace ``out``, if it holds nothing but site folders, and ``plot``, if it is a PNG.
+        progress: called with a short text before each label map.
 
     Raises:
-        FedSwinError: if no case is found, an option does not fit, names clash, or ``out`` is refused.
+        FedSwinError: if no case is found, an option does not fit, names clash, a label map that has to be read cannot
+            be, or ``out`` or ``plot`` is refused.
     """
-    _refuse_options(by, sites, validation, test)
+    _refuse_options(by, sites, alpha, validation, test)
     out = out.absolute()
+    _refuse_picture(plot, out, overwrite)
     found = read_collection(collection, only)
     _refuse_output(out, collection, found.scans, overwrite)
     kept, missing = _kept_patients(found.scans, keep_test)
-    plan = plan_sites(found.scans, by=by, sites=sites, kept=kept, seed=seed, validation=validation, test=test)
-    description = f"{collection.absolute().name}, by {by}, seed {seed}"
-    _write(out, plan, copy, {"description": description, **found.top_level})
-    counts = {site: {split: len(splits[split]) for split in SPLITS} for site, splits in plan.items()}
-    return ShardResult(counts, [*found.messages, *missing, *_empty_splits(counts, validation, test)])
+    read_labels = by == "dirichlet" or plot is not None
+    shown = shown_classes([scan.case for scan in found.scans], progress) if read_labels else None
+    kinds = patient_kinds(found.scans, shown or {}) if by == "dirichlet" else {}
+    shares = {"validation": validation, "test": test}
+    plan = plan_sites(found.scans, by=by, sites=sites, alpha=alpha, kinds=kinds, kept=kept, seed=seed, **shares)
+    held = {site: holdings(Site(site, out / site, _cases(splits)), shown) for site, splits in plan.items()}
+    messages = [*found.messages, *missing, *_empty_splits(held, shares)]
+    result = ShardResult(held, _kinds_by_site(plan, kinds), messages)
+    skew = f", alpha {alpha or DEFAULT_ALPHA:g}" if by in SKEWED else ""
+    description = f"{collection.absolute().name}, by {by}{skew}, seed {seed}"
+    with staged(out) as staging:
+        for site, splits in plan.items():
+            _write_site(staging / site, splits, copy, {"description": description, **found.top_level})
+        _write_summary(staging / SHARDS, description, result)
+        if plot:
+            draw_holdings(held, plot)
+    return result
 
 
-def plan_sites(
-    scans: Sequence[Scan],
-    *,
-    by: By,
-    sites: int | None = None,
-    kept: frozenset[str] = frozenset(),
-    seed: int = 0,
-    validation: float = 0.2,
-    test: float = 0.2,
-) -> Plan:
-    """Decide which split of which site each scan goes to; nothing is read or written.
-
-    ``kept`` patients are test whatever the shares; the other arguments are those of ``shard``, and
-    `fedswin.data.splits.split` says how the shares are rounded.
-
-    Raises:
-        FedSwinError: if there are fewer patients than ``sites``.
-    """
-    dealt = _by_source(scans) if by == "source" else _by_chance(scans, sites or 1, kept, random.Random(seed))
-    return {site: _split(mine, kept, random.Random(f"{seed}/{site}"), validation, test) for site, mine in dealt.items()}
-
-
-def _refuse_options(by: str, sites: int | None, validation: float, test: float) -> None:
+def _refuse_options(by: str, sites: int | None, alpha: float | None, validation: float, test: float) -> None:
     if by not in get_args(By):
-        raise FedSwinError(f"--by {by} is unknown{nearest(by, get_args(By))}. Use 'source' or 'iid'.")
+        *others, last = get_args(By)
+        raise FedSwinError(f"--by {by} is unknown{nearest(by, get_args(By))}. Use {', '.join(others)} or {last}.")
     if by == "source" and sites is not None:
-        raise FedSwinError("--sites is for --by iid: by source, each source is a site. Leave it out.")
-    if by == "iid" and (sites is None or sites < 1):
-        raise FedSwinError(f"--by iid needs a number of sites, found {sites}. Add --sites N.")
-    if not (validation >= 0 and test >= 0 and validation + test < 1):
+        raise FedSwinError("--sites is for --by iid, dirichlet and quantity: by source, each source is a site.")
+    if by != "source" and (sites is None or sites < 1):
+        raise FedSwinError(f"--by {by} needs a number of sites, found {sites}. Add --sites N.")
+    if by not in SKEWED and alpha is not None:
+        raise FedSwinError(f"--alpha is for --by dirichlet and quantity, and says nothing by {by}. Leave it out.")
+    if alpha is not None and not SMALLEST_ALPHA <= alpha <= LARGEST_ALPHA:
         raise FedSwinError(
-            f"validation {validation} and test {test} leave nothing to train on, or are negative. "
-            "Their sum must be below 1."
+            f"--alpha {alpha:g} is not within {SMALLEST_ALPHA}..{LARGEST_ALPHA}. Small is skewed, large is alike; "
+            f"{DEFAULT_ALPHA} is usual."
         )
+    require_shares(validation, test)
+
+
+def _refuse_picture(plot: Path | None, out: Path, overwrite: bool) -> None:
+    if plot is None:
+        return
+    refuse_plot(plot, overwrite=overwrite)
+    if plot.absolute().is_relative_to(out):
+        raise FedSwinError(f"{plot} lies in {out}, which is for site folders alone. Choose a place outside it.")
 
 
 def _refuse_output(out: Path, collection: Path, scans: Sequence[Scan], overwrite: bool) -> None:
@@ -155,51 +185,33 @@ def _kept_patients(scans: Sequence[Scan], keep_test: Path | None) -> tuple[froze
     return frozenset(patients), missing
 
 
-def _shuffled(scans: Sequence[Scan], kept: frozenset[str], rng: random.Random) -> list[list[Scan]]:
-    patients = by_patient(sorted(scans, key=lambda scan: scan.key), lambda scan: scan.case.patient)
-    rng.shuffle(patients)
-    return sorted(patients, key=lambda group: group[0].case.patient not in kept)
+def _cases(splits: Mapping[str, Sequence[Scan]]) -> dict[str, list[Case]]:
+    return {split: [scan.case for scan in scans] for split, scans in splits.items()}
 
 
-def _by_source(scans: Sequence[Scan]) -> dict[str, list[Scan]]:
-    dealt: defaultdict[str, list[Scan]] = defaultdict(list)
-    for scan in scans:
-        dealt[scan.source].append(scan)
-    return dict(dealt)
-
-
-def _by_chance(scans: Sequence[Scan], sites: int, kept: frozenset[str], rng: random.Random) -> dict[str, list[Scan]]:
-    dealt: dict[str, list[Scan]] = {f"site_{number}": [] for number in range(1, sites + 1)}
-    patients = _shuffled(scans, kept, rng)
-    if len(patients) < sites:
-        raise FedSwinError(f"{sites} sites, but {len(patients)} patients. Ask for fewer sites.")
-    for group in patients:
-        min(dealt.values(), key=len).extend(group)
-    return dealt
-
-
-def _split(
-    scans: Sequence[Scan], kept: frozenset[str], rng: random.Random, validation: float, test: float
-) -> dict[str, list[Scan]]:
-    patients = _shuffled(scans, kept, rng)
-    in_test = sum(group[0].case.patient in kept for group in patients)
-    return split(patients, validation=validation, test=test, in_test=in_test)
-
-
-def _empty_splits(counts: Mapping[str, Mapping[str, int]], validation: float, test: float) -> list[str]:
-    shares = {"training": 1.0, "validation": validation, "test": test}
+def _empty_splits(held: Mapping[str, Holdings], shares: Mapping[str, float]) -> list[str]:
     return [
-        f"{site}: none of its {sum(splits.values())} cases is {split}"
-        for site, splits in counts.items()
+        f"{site}: none of its {sum(of_site.cases.values())} cases is {split}"
+        for site, of_site in held.items()
         for split in SPLITS
-        if shares[split] and not splits[split]
+        if shares.get(split, 1.0) and not of_site.cases[split]
     ]
 
 
-def _write(out: Path, plan: Plan, copy: bool, top_level: Mapping[str, Any]) -> None:
-    with staged(out) as staging:
-        for site, splits in plan.items():
-            _write_site(staging / site, splits, copy, top_level)
+def _kinds_by_site(plan: Plan, kinds: Mapping[str, str]) -> dict[str, dict[str, int]]:
+    patients = {
+        site: {scan.case.patient for scans in splits.values() for scan in scans} for site, splits in plan.items()
+    }
+    return {
+        kind: {site: sum(kinds[patient] == kind for patient in own) for site, own in patients.items()}
+        for kind in sorted(set(kinds.values()))
+    }
+
+
+def _write_summary(path: Path, description: str, result: ShardResult) -> None:
+    sites = {site: held.as_dict() for site, held in result.holdings.items()}
+    content = {"description": description, "sites": sites, "kinds": result.kinds}
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _write_site(folder: Path, splits: Mapping[str, Sequence[Scan]], copy: bool, top_level: Mapping[str, Any]) -> None:

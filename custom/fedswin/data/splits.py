@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from fedswin.errors import FedSwinError
+
 T = TypeVar("T")
 
 
@@ -15,6 +17,19 @@ def by_patient(items: Sequence[T], patient_of: Callable[[T], str]) -> list[list[
     for item in items:
         groups[patient_of(item)].append(item)
     return list(groups.values())
+
+
+def require_shares(validation: float, test: float) -> None:
+    """Check the shares of the patients that are for validation and test.
+
+    Raises:
+        FedSwinError: if one is negative, or they leave none to train on.
+    """
+    if not (validation >= 0 and test >= 0 and validation + test < 1):
+        raise FedSwinError(
+            f"validation {validation} and test {test} leave nothing to train on, or are negative. "
+            "Their sum must be below 1."
+        )
 
 
 def split(patients: Sequence[Sequence[T]], *, validation: float, test: float, in_test: int = 0) -> dict[str, list[T]]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import math
 import zlib
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.nifti1 import data_type_codes
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
@@ -27,6 +29,8 @@ _AIR_AND_FAT = (-1100, -75)
 _SOFT_TISSUE = (-200, 200)
 _BLANK_BELOW = -1500
 _CHUNK_BYTES = 1 << 20
+_DEFLATE_RATIO = 1032
+"""No byte of a gzip file can stand for more."""
 _UNREADABLE = (
     ImageFileError, HeaderDataError, OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error
 )  # fmt: skip
@@ -43,6 +47,10 @@ class VolumeError(FedSwinError):
         self.path, self.problem, self.fix = path, problem, fix
 
 
+class UnreadableError(VolumeError):
+    """A file that is truncated or damaged; ``problem`` quotes a library, which may have named the path."""
+
+
 def volume_suffix(path: Path) -> str:
     """Return ``.nii.gz`` or ``.nii``, or an empty string if ``path`` is not named as a NIfTI file."""
     return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), "")
@@ -56,18 +64,19 @@ def read_volume(path: Path, channels: int = 1) -> nib.Nifti1Image:
         channels: how many it must hold; with more than one they are its fourth dimension.
 
     Raises:
-        VolumeError: if the file is missing, is not NIfTI, is not 3-D or has other channels, holds no voxel or
-            colours, or its affine is singular or not finite.
+        VolumeError: if the file is missing, is not NIfTI, claims more voxels than its bytes can hold, is not 3-D or
+            has other channels, holds no voxel or colours, or its affine is singular or not finite.
     """
     if not path.is_file():
         raise VolumeError(path, "there is no such file", "Put it there, or take the case off the list.")
     if not volume_suffix(path):
         raise VolumeError(path, "is not named .nii or .nii.gz", "Convert it with 'fedswin data convert'.")
+    _require_room(path)
     image = _readable(path, lambda: nib.load(path))
     if not isinstance(image, nib.Nifti1Image):
         raise VolumeError(path, f"is not NIfTI but {type(image).__name__}", "Convert it to NIfTI.")
     _require_volume(path, image, channels)
-    _require_affine(path, np.asarray(image.affine))
+    require_affine(path, np.asarray(image.affine))
     return image
 
 
@@ -87,6 +96,50 @@ def read_voxels(path: Path, channels: int = 1) -> Voxels:
     if bad:
         raise VolumeError(path, f"{bad} of {voxels.size} voxels are NaN or infinite", "Convert it again.")
     return voxels
+
+
+def read_spacing(path: Path) -> tuple[float, float, float]:
+    """Read from the header of a NIfTI file, of any number of channels, how large a voxel is along R, A and S, in mm.
+
+    Raises:
+        VolumeError: if the header cannot be read, or its affine is singular or not finite.
+    """
+    affine = np.asarray(_readable(path, lambda: nib.load(path)).affine)
+    require_affine(path, affine)
+    axes = nib.io_orientation(affine)[:, 0].astype(int)
+    along = dict(zip(axes.tolist(), np.linalg.norm(affine[:3, :3], axis=0).tolist(), strict=True))
+    return along[0], along[1], along[2]
+
+
+def require_bytes(path: Path, claimed: int, *, is_packed: bool) -> None:
+    """Refuse a file that cannot hold what its header claims, before anything is set aside for it.
+
+    Args:
+        path: the file.
+        claimed: how many bytes it must hold, unpacked.
+        is_packed: whether they are compressed, by gzip or zlib.
+
+    Raises:
+        VolumeError: with both numbers.
+    """
+    room = path.stat().st_size * (_DEFLATE_RATIO if is_packed else 1)
+    if claimed > room:
+        problem = f"its header claims {claimed} bytes, but the file can hold {room} at most"
+        raise VolumeError(path, problem, "It is truncated or damaged: copy or convert it again.")
+
+
+def require_affine(path: Path, affine: NDArray[np.floating[Any]]) -> None:
+    """Check an affine (4, 4), in mm, that was read from ``path``.
+
+    Raises:
+        VolumeError: if it is not finite or singular, or voxels are smaller than `SMALLEST_SPACING_MM`.
+    """
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    fix = "Convert it again from DICOM, or set its affine."
+    if not np.isfinite(affine).all() or spacing.min() < SMALLEST_SPACING_MM:
+        raise VolumeError(path, f"its spacing is {np.round(spacing, 4).tolist()} mm", fix)
+    if abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-3:
+        raise VolumeError(path, "its affine is singular: two axes point the same way", fix)
 
 
 def require_same_grid(path: Path, image: nib.Nifti1Image, label: nib.Nifti1Image) -> None:
@@ -180,16 +233,45 @@ def _readable(path: Path, read: Callable[[], _T]) -> _T:
     except _UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         fix = "It is truncated or damaged: copy or convert it again."
-        raise VolumeError(path, f"cannot be read as NIfTI ({reason})", fix) from None
+        raise UnreadableError(path, f"cannot be read as NIfTI ({reason})", fix) from None
 
 
 def _read_to_the_end(path: Path, kind: type[nib.Nifti1Image]) -> Voxels:
-    opener: Callable[..., Any] = gzip.open if volume_suffix(path) == ".nii.gz" else open
-    with opener(path, "rb") as stream:
+    with _opened(path) as stream:
         voxels = np.asanyarray(kind.from_stream(stream).dataobj)
         while stream.read(_CHUNK_BYTES):  # gzip compares its checksum at the end only
             pass
     return voxels
+
+
+def _require_room(path: Path) -> None:
+    header = _readable(path, lambda: _raw_header(path))
+    if header is None:
+        return  # what it is instead, nibabel will say
+    if int(header["datatype"]) not in data_type_codes.code:
+        raise VolumeError(path, f"its voxels are of the unknown type {header['datatype']}", "Convert it again.")
+    claimed = _readable(path, lambda: _claimed_bytes(header))
+    require_bytes(path, claimed, is_packed=volume_suffix(path) == ".nii.gz")
+
+
+def _raw_header(path: Path) -> nib.Nifti1Header | None:
+    with _opened(path) as stream:
+        content = stream.read(nib.Nifti2Header.sizeof_hdr)
+    for kind in (nib.Nifti1Header, nib.Nifti2Header):
+        sizes = (int.from_bytes(content[:4], order) for order in ("little", "big"))
+        if len(content) >= kind.sizeof_hdr and kind.sizeof_hdr in sizes:
+            return kind(content[: kind.sizeof_hdr], check=False)
+    return None
+
+
+def _claimed_bytes(header: nib.Nifti1Header) -> int:
+    voxels = math.prod(abs(int(size)) for size in header.get_data_shape())
+    return int(header.get_data_offset()) + voxels * int(header.get_data_dtype().itemsize)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    opener: Callable[..., Any] = gzip.open if volume_suffix(path) == ".nii.gz" else open
+    return opener(path, "rb")
 
 
 def _require_volume(path: Path, image: nib.Nifti1Image, channels: int) -> None:
@@ -203,15 +285,6 @@ def _require_volume(path: Path, image: nib.Nifti1Image, channels: int) -> None:
         raise VolumeError(path, f"has the impossible shape {shape}", "Its header is damaged. Convert it again.")
     if dtype.kind not in "iuf":
         raise VolumeError(path, f"its voxels are of type {dtype}, not numbers", "Convert it to int16 or float32.")
-
-
-def _require_affine(path: Path, affine: NDArray[np.floating[Any]]) -> None:
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    fix = "Convert it again from DICOM, or set its affine."
-    if not np.isfinite(affine).all() or spacing.min() < SMALLEST_SPACING_MM:
-        raise VolumeError(path, f"its spacing is {np.round(spacing, 4).tolist()} mm", fix)
-    if abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-3:
-        raise VolumeError(path, "its affine is singular: two axes point the same way", fix)
 
 
 def _some(values: NDArray[Any]) -> str:

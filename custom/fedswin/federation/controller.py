@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from fedswin.federation.study import STATE, Study
 from fedswin.federation.study_folder import study_folder
 from fedswin.federation.task_sites import TaskSites
 from fedswin.federation.uploads import UploadDecomposer
-from fedswin.run_folder import describe_run
+from fedswin.run_folder import JOB, describe_run, read_records
 from fedswin.run_lock import lock_run
+from fedswin.status import read_status
 from fedswin.weights.file import load_weights
 
 _TASK_CHECK_SECONDS = 0.1
@@ -40,7 +42,9 @@ class FederatedAveraging(Controller):
     def start_controller(self, fl_ctx: FLContext) -> None:
         """Get ready for tensors, and for a person who wants the job to end after a round."""
         fobs.register(UploadDecomposer)
-        fl_ctx.get_engine().register_app_command(messages.END_SEGMENT, self._end_segment)
+        engine = fl_ctx.get_engine()
+        engine.register_app_command(messages.END_SEGMENT, self._end_segment)
+        engine.register_app_command(messages.SHOW_STUDY, self._show_study)
 
     def control_flow(self, abort_signal: Signal, fl_ctx: FLContext) -> None:
         """Run the study; what ends it early ends the job, and the study can be resumed."""
@@ -76,6 +80,17 @@ class FederatedAveraging(Controller):
             outcome = self._study.run()
         if outcome.ended == "failed_rounds":
             self.system_panic(outcome.message, fl_ctx)
+
+    def _show_study(self, topic: str, data: Any, fl_ctx: FLContext) -> dict[str, Any]:
+        folder = study_folder(fl_ctx)
+        if self._study is None:
+            return {}
+        status = read_status(folder)
+        return {
+            "job": load_job(folder / JOB).as_dict(),
+            "records": read_records(folder)[int(data["known"]) :],
+            "status": asdict(status) if status else None,
+        }
 
     def _end_segment(self, topic: str, data: Any, fl_ctx: FLContext) -> dict[str, bool]:
         if self._study:

@@ -13,6 +13,9 @@ ALIVE = "fedswin_alive"
 """The topic of a site's sign of life."""
 END_SEGMENT = "fedswin_end_segment"
 """The topic of the command that ends a running job after its round."""
+SHOW_STUDY = "fedswin_show_study"
+"""The topic of the command that asks a running job how far its study is; ``known`` is the number of
+records that the asker has."""
 STUDY = "fedswin_study"
 """The key of a job's meta that names the study it goes on with: the id of the study's first job."""
 

@@ -29,6 +29,7 @@ from fedswin.federation.tally import Tally
 from fedswin.outcome import Outcome, forget_outcome, write_outcome
 from fedswin.run_folder import Record, RunFolder, read_records, round_record
 from fedswin.seeds import generator
+from fedswin.status import Doing, StatusFile
 
 STATE = "state"
 """The folder of the server's state, in the study's folder."""
@@ -80,6 +81,7 @@ class Study:
         self._reasons: dict[str, str] = {}  # why a site's last update was refused
         self._received: dict[str, int] = {}  # the round of the last update that came of each site, in time
         self._segment_ends = threading.Event()
+        self._status = StatusFile(folder, clock)
         forget_outcome(folder)
 
     def end_segment(self) -> None:
@@ -132,6 +134,7 @@ class Study:
             validation_cases.append(answer.report.get("validation_cases"))
             current.note(answer.site, good=not answer.error)
 
+        self._status.prepare(self._number, sorted(self._active))
         self._ask([Question(sorted(self._active), messages.PREPARE)], receive, current)
         if not current.has_quorum:
             raise FedSwinError(
@@ -164,7 +167,13 @@ class Study:
         current = Round(self._active, self._job.federation, self._clock)
         tally = Tally(self._job, self._model, current, trainers, self._received)
         self._model.start_round()
-        self._ask(self._questions(trainers), tally.receive, current)
+        self._status.begin(self._number, self._asked_for(trainers))
+
+        def receive(answer: Answer) -> None:
+            tally.receive(answer)
+            self._status.answered(answer.site, "refused" if answer.site in tally.refused else "sent")
+
+        self._ask(self._questions(trainers), receive, current)
         self._reasons = tally.refused
         self._held = dict.fromkeys(tally.holders, self._model.version)
         in_time = tally.holders.intersection(trainers)  # with those whose update was refused: it did come
@@ -175,7 +184,15 @@ class Study:
         return tally
 
     def _ask(self, questions: Sequence[Question], receive: Callable[[Answer], None], current: Round) -> None:
-        self._sites.ask(questions, receive, lambda: current.is_over(self._sites.silent()))
+        def is_over() -> bool:
+            silent = self._sites.silent()
+            self._status.silent(silent)
+            return current.is_over(silent)
+
+        self._sites.ask(questions, receive, is_over)
+
+    def _asked_for(self, trainers: Sequence[str]) -> dict[str, Doing]:
+        return {site: "training" if site in trainers else "scoring" for site in sorted(self._active)}
 
     def _questions(self, trainers: Sequence[str]) -> list[Question]:
         """Return what the sites are asked; those that are asked and sent the same are asked together."""

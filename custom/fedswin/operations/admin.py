@@ -96,10 +96,36 @@ class Federation:
                 return False
         return True
 
+    def show_study(self, job_id: str, known: int) -> dict[str, Any]:
+        """Return the job, the status of its study, and the records but for the first ``known``.
+
+        Returns:
+            Nothing if the job does not run, or is still starting.
+        """
+        with self._plain_errors():
+            try:
+                return self._session.do_app_command(job_id, messages.SHOW_STUDY, {"known": known})
+            except (api_spec.JobNotRunning, api_spec.NoReply):  # its process comes up, or goes
+                return {}
+            except api_spec.InternalError as error:
+                if f"no app command func for topic {messages.SHOW_STUDY}" in str(error):  # it is starting
+                    return {}
+                raise
+
     def job(self, job_id: str) -> dict[str, Any]:
         """Return what the server knows of a job, its ``status`` among it."""
         with self._plain_errors():
             return self._session.get_job_meta(job_id)
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return what the server knows of each job, the newest first."""
+        with self._plain_errors():
+            return self._session.list_jobs(detailed=True, reverse=True)
+
+    def abort(self, job_id: str) -> None:
+        """Stop a job at once, at the server and at its sites; one that waits will not start."""
+        with self._plain_errors():
+            self._session.abort_job(job_id)
 
     def wait(self, job_id: str, timeout: float | None = None) -> dict[str, Any]:
         """Wait until a job has ended, and return what the server knows of it.

@@ -1,9 +1,8 @@
-"""A cross-validation: the same command once for each fold, each into a run folder of its own."""
+"""A cross-validation: the same job once for each fold, each into a run folder of its own."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 from fedswin.config import Job
@@ -28,25 +27,25 @@ def parse_folds(text: str) -> list[int]:
     return sorted(folds)
 
 
-def run_folds(job: Job, folds: list[int], out: Path, *, overwrite: bool, run: Callable[[Job, Path], None]) -> None:
-    """Run ``job`` for each fold into ``out/fold<number>``.
+def plan_runs(job: Job, folds: str | None, out: Path, *, overwrite: bool) -> dict[Path, Job]:
+    """Return what to run where: ``job`` into ``out``, or for each fold into ``out/fold<number>``.
 
     Args:
         job: the job.
-        folds: which of the job's ``data.folds`` to run.
-        out: the folder of the run folders; folds of an earlier call stay beside those of this one.
-        overwrite: replace folds that are there.
-        run: runs a job into a run folder.
+        folds: which of the job's ``data.folds`` to run, as `parse_folds` reads it; ``None`` for no cross-validation.
+        out: the run folder, or the folder of the folds; those of an earlier call stay beside those of this one.
+        overwrite: allow that runs that are there are replaced, or gone on with.
 
     Raises:
-        FedSwinError: if a fold is there, before any is run; or as ``run`` does.
+        FedSwinError: if there is no such fold, or a run may not be written.
     """
-    if folds[-1] >= job.data.folds:
-        raise FedSwinError(
-            f"--folds: {folds[-1]} is asked for, but there are {job.data.folds} (data.folds), from 0 on."
-        )
-    runs = {fold: out / f"fold{fold}" for fold in folds}
-    for folder in runs.values():
+    runs = {out: job} if folds is None else {out / f"fold{fold}": _of_fold(job, fold) for fold in parse_folds(folds)}
+    for folder in runs:
         refuse_run(folder, overwrite=overwrite)
-    for fold, folder in runs.items():
-        run(job.model_copy(update={"data": job.data.model_copy(update={"fold": fold})}), folder)
+    return runs
+
+
+def _of_fold(job: Job, fold: int) -> Job:
+    if fold >= job.data.folds:
+        raise FedSwinError(f"--folds: {fold} is asked for, but there are {job.data.folds} (data.folds), from 0 on.")
+    return job.model_copy(update={"data": job.data.model_copy(update={"fold": fold})})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,11 @@ from fedswin.data.datalist import DATALIST, Site, read_site, site_folders
 from fedswin.data.usable_cases import usable_cases
 from fedswin.errors import FedSwinError, nearest
 from fedswin.operations.handover_table import show_handover
+from fedswin.operations.site_names import SITE_NAME_RULE, is_site_name
 from fedswin.tasks import training_cases
 from fedswin.weights.dialects import read_initial_weights
 from fedswin.weights.file import resolve_weights
 from fedswin.weights.handover import Handover, initial_state
-
-_SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
@@ -94,12 +92,9 @@ def _wanted_folders(job: Job, data: Path) -> list[Path]:
     if (data / DATALIST).exists():
         return [data]
     folders = site_folders(data)
-    odd = [name for name in folders if not _SITE_NAME.fullmatch(name) or name == "server"]
+    odd = [name for name in folders if not is_site_name(name)]
     if odd:
-        raise FedSwinError(
-            f"{data}: '{odd[0]}' cannot be a site's name. Rename the folder: letters, digits, '_', '-' and '.', "
-            "and not 'server'."
-        )
+        raise FedSwinError(f"{data}: '{odd[0]}' cannot be a site's name. Rename the folder: {SITE_NAME_RULE}.")
     wanted = job.federation.sites or list(folders)
     for name in wanted:
         if name not in folders:

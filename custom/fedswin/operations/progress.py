@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from fedswin.config import Job
+from fedswin.operations.study_view import record_line
 from fedswin.run_folder import Record, read_records
 from fedswin.training.journal import last_entry
 
@@ -56,20 +57,7 @@ class StudyProgress:
         records = read_records(self._records)
         for record in records[self._shown :]:
             self._shown += 1
-            self._console.print(self._line(record))
-
-    def _line(self, record: Record) -> str:
-        metric, _ = self._job.key_metric
-        value = record["global"].get(metric)
-        score = f"{metric} {value:.4f}" if value is not None else f"{metric} not scored"
-        losses = [site["train"]["loss"] for site in record["sites"].values() if site.get("train")]
-        train = f", train loss {sum(losses) / len(losses):.4f}" if losses else ""
-        status = {"initial": "start", "ok": "", "failed": "FAILED, the old model stays"}[record["status"]]
-        note = f" ({status})" if status else ""
-        return (
-            f"round {record['round']:>2} of {self._job.federation.rounds}: validation {score}{train}{note}, "
-            f"{self._clock()}"
-        )
+            self._console.print(f"{record_line(self._job, record)}, {self._clock()}")
 
     def _table(self) -> Table:
         table = Table(title=f"{self._job.name}: {self._clock()}", title_justify="left")

@@ -17,6 +17,7 @@ from rich.console import Console
 from fedswin.config import Job
 from fedswin.errors import FedSwinError
 from fedswin.federation import messages
+from fedswin.operations.made_sites import scenario_of
 from fedswin.operations.preflight import plan_study
 from fedswin.operations.process_family import MARK_VARIABLE, SiteProcesses, end_family, new_mark
 from fedswin.operations.progress import StudyProgress
@@ -77,7 +78,8 @@ def simulate(
         if not resume:
             start_run(out, job)
         if not initial.exists():
-            write_provenance(out, job, "simulate", sites=sites, handover=plan.initial.provenance(), finished=False)
+            about = {"sites": sites, "handover": plan.initial.provenance(), **scenario_of(plan.sites)}
+            write_provenance(out, job, "simulate", **about, finished=False)
             save_weights(initial, Weights(plan.initial.tensors, job))
         with StudyProgress(job, out, {name: out / "sites" / name for name in sites}, console) as progress:
             _run(job, data, out, sites, gpus, lock, progress)

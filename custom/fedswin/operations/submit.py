@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,8 +15,12 @@ from fedswin.errors import FedSwinError, nearest
 from fedswin.federation import messages
 from fedswin.federation.recipe import FedSwinRecipe
 from fedswin.operations.admin import Federation, has_ended
+from fedswin.output import refuse_output, staged
 from fedswin.weights.file import Weights
 from fedswin.weights.handover import Handover
+
+_META = "meta.json"
+"""The file that makes a folder an NVFlare job."""
 
 
 def submit(job: Job, initial: Handover, kit: Path) -> str:
@@ -86,6 +91,33 @@ def export_job(
     weights = Weights(initial.tensors, job, {"handover": initial.provenance()}) if initial else None
     FedSwinRecipe(job, weights, sites, parts, study).export(str(folder))
     return folder / job.name
+
+
+def export_for_review(
+    job: Job, sites: Sequence[str], initial: Handover, out: Path, *, overwrite: bool = False
+) -> list[Path]:
+    """Write the NVFlare job that ``job`` becomes, for ``nvflare job submit`` or for a reviewer at a hospital.
+
+    Args:
+        job: the job.
+        sites: the sites that take part.
+        initial: global model 0.
+        out: the folder to write; it appears whole or not at all.
+        overwrite: replace an earlier export at ``out``.
+
+    Returns:
+        The files, below ``out``.
+
+    Raises:
+        FedSwinError: if no site is named, or ``out`` is refused.
+    """
+    if not sites:
+        raise FedSwinError("No site is named. Give --sites, or federation.sites in the job file.")
+    refuse_output(out, overwrite=overwrite, kind="an NVFlare job", is_kind=lambda path: (path / _META).is_file())
+    with staged(out) as folder, tempfile.TemporaryDirectory(prefix="fedswin-") as work:
+        made = export_job(job, sites, Path(work), initial=initial)
+        shutil.copytree(made, folder, dirs_exist_ok=True)
+    return sorted(path for path in out.rglob("*") if path.is_file())
 
 
 def required_sites(job: Job, connected: Sequence[str]) -> list[str]:

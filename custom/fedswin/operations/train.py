@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from fedswin.config import Job
 from fedswin.data.datalist import DATALIST, SPLITS, Site
 from fedswin.operations.library_log import library_log
+from fedswin.operations.made_sites import scenario_of
 from fedswin.operations.preflight import plan_study
 from fedswin.operations.progress import StudyProgress
 from fedswin.run_folder import (
@@ -88,16 +89,19 @@ def train(
     runs = {site.name: out / site.name if not (data / DATALIST).exists() and not pool else out for site in sites}
     if not resume and out.exists():
         delete_runs(out)
+    about = {"handover": plan.initial.provenance(), **scenario_of(plan.sites)}
     for site in sites:
         console.print(f"{site.name} trains on {training_cases(job, site)} cases", markup=False)
-        _train_site(job, site, plan.initial, runs[site.name], resume, console)
+        _train_site(job, site, plan.initial, runs[site.name], about, resume, console)
 
 
-def _train_site(job: Job, site: Site, initial: Handover, out: Path, resume: bool, console: Console) -> None:
+def _train_site(
+    job: Job, site: Site, initial: Handover, out: Path, about: Mapping[str, Any], resume: bool, console: Console
+) -> None:
     folder = out / "sites" / site.name
     if resume:
         require_run_of(out, job)
-    about = {"sites": [site.name], "handover": initial.provenance()}
+    about = {"sites": [site.name], **about}
     with lock_run(out):
         path = folder / CHECKPOINT
         checkpoint = torch.load(path, map_location="cpu", weights_only=True) if resume and path.exists() else None

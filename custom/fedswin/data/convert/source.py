@@ -29,7 +29,7 @@ class Source:
         files: absolute paths; one file, or the slices of a DICOM series in the order of the table.
         form: ``DICOM``, ``NIfTI``, ``NRRD`` or ``MetaImage``.
         patient: tells patients apart, never written anywhere: a DICOM PatientID (or, without
-            one, StudyInstanceUID), elsewhere the folder of the file.
+            one, StudyInstanceUID), elsewhere the folder of the file, or the file in a Decathlon's ``imagesTr``.
         label: the label map that belongs to the image, if there is one.
     """
 

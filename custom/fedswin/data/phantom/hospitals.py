@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fedswin.data.apportion import apportion
 from fedswin.data.phantom.tissue import Phase
 from fedswin.errors import FedSwinError
 
@@ -114,9 +115,5 @@ def share_out(shares: Sequence[float], volumes: int) -> list[int]:
             f"volumes is {volumes}: each hospital needs at least {FEWEST_CASES}, "
             "one each for training, validation and test."
         )
-    total = (volumes - FEWEST_CASES) * len(shares)
-    wanted = np.asarray(shares) * total / np.sum(shares)
-    whole = np.floor(wanted).astype(int)
-    largest_rest = np.argsort(whole - wanted, kind="stable")[: total - whole.sum()]
-    whole[largest_rest] += 1
-    return [int(FEWEST_CASES + extra) for extra in whole]
+    extra = apportion((volumes - FEWEST_CASES) * len(shares), shares)
+    return [int(FEWEST_CASES + more) for more in extra]
