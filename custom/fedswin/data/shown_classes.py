@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedswin.data.annotation import Annotation
 from fedswin.data.datalist import Case
@@ -45,6 +47,13 @@ def shown_classes(cases: Sequence[Case], progress: Callable[[str], None] = lambd
     return shown
 
 
+def named_classes(values: NDArray[Any], annotation: Annotation) -> frozenset[str]:
+    """Return what label values, whole numbers, stand for as far as the datalist says it; background is left out."""
+    own = annotation.label_map
+    names: Mapping[int, str] = {0: BACKGROUND, **(LABEL_MAPS[own] if isinstance(own, str) else own)}
+    return frozenset(names.get(value, str(value)) for value in values.astype(int).tolist()) - {BACKGROUND}
+
+
 def class_order(name: str) -> tuple[float, str]:
     """Return the key that sorts label values by number, and names behind them by letter."""
     return (int(name) if name.isdecimal() else math.inf, name)
@@ -53,6 +62,4 @@ def class_order(name: str) -> tuple[float, str]:
 def _classes(path: Path, annotation: Annotation) -> frozenset[str]:
     values = np.unique(read_voxels(path))
     require_label_values(path, values, None)
-    own = annotation.label_map
-    names: Mapping[int, str] = {0: BACKGROUND, **(LABEL_MAPS[own] if isinstance(own, str) else own)}
-    return frozenset(names.get(value, str(value)) for value in values.astype(int).tolist()) - {BACKGROUND}
+    return named_classes(values, annotation)

@@ -37,6 +37,12 @@ def test_cases_labels_sizes_and_spacings(site: Path) -> None:
     assert summary.size == {"R": Spread(4, 8, 8), "A": Spread(9, 9, 9), "S": Spread(10, 10, 10)}
 
 
+def test_without_a_job_the_datalist_names_the_classes(site: Path) -> None:
+    training, test = (survey(site).sites[0].site.cases(split) for split in ("training", "test"))
+    write_datalist(site, {"training": training, "test": test}, label_map={"1": "liver", "2": "liver", "3": 0})
+    assert summarise(survey(site).sites[0], None).classes == {"11": 1, "liver": 3}
+
+
 def test_a_job_names_its_classes_and_counts_those_that_no_case_shows(site: Path) -> None:
     found = survey(site, JOB)
     assert [finding.problem for finding in found.findings if finding.severity == "error"] == [

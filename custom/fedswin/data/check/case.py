@@ -14,6 +14,7 @@ from fedswin.config import DataSettings, Job, SegmentationSettings
 from fedswin.data.check.digest import voxel_digest
 from fedswin.data.check.finding import Finding, collected, place
 from fedswin.data.datalist import Case, Site
+from fedswin.data.shown_classes import class_order, named_classes
 from fedswin.data.volume import (
     VolumeError,
     Voxels,
@@ -68,8 +69,8 @@ class CaseReport:
         findings: its faults.
         grid: the image's, or ``None`` if its header cannot be used.
         digest: of the image's voxels, or ``None`` if they cannot be read or were not asked for.
-        shown: what its label map shows beside background: names of the job's classes, or without a job its label
-            values. ``None`` without a label map that can be used.
+        shown: what its label map shows beside background: names of the job's classes, or without a job the names that
+            the datalist gives to label values, or the values. ``None`` without a label map that can be used.
     """
 
     split: str
@@ -125,7 +126,7 @@ def _shown(case: Case, path: Path, values: Voxels, labels: SegmentationSettings 
     indices = case.annotation.class_indices(labels) if labels else None
     require_label_values(path, values, indices)
     if labels is None or indices is None:
-        return tuple(str(int(value)) for value in values if value)
+        return tuple(sorted(named_classes(values, case.annotation), key=class_order))
     shown = {indices[int(value)] for value in values}
     names = tuple(name for name, index in labels.class_indices.items() if index in shown)
     _require_annotated(path, names, case.annotation.annotated)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from fedswin.config import Job
 from fedswin.data.check.site import SiteReport
+from fedswin.data.shown_classes import class_order
 
 
 class Spread(NamedTuple):
@@ -27,7 +28,7 @@ class Summary:
     Attributes:
         cases: the number of cases of each split.
         labelled: how many of them have a label.
-        classes: in how many cases each class occurs; without a job, each label value. Empty where no label was read.
+        classes: in how many cases each class occurs; empty where no label was read.
         spacing: along R, A and S, in mm, of the images that could be read.
         size: along R, A and S, in voxels.
     """
@@ -55,11 +56,7 @@ def _classes(report: SiteReport, job: Job | None) -> dict[str, int]:
     shown = [case.shown for case in report.cases if case.shown is not None]
     names = job.segmentation.classes if job and shown else ()
     counts = Counter(name for case in shown for name in case)
-    return {**dict.fromkeys(names, 0), **{name: counts[name] for name in sorted(counts, key=_as_number)}}
-
-
-def _as_number(name: str) -> tuple[int, str]:
-    return (int(name) if name.isdecimal() else 0, name)
+    return {**dict.fromkeys(names, 0), **{name: counts[name] for name in sorted(counts, key=class_order)}}
 
 
 def _spreads(rows: Sequence[Sequence[float]]) -> dict[str, Spread]:
