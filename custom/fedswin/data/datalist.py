@@ -22,6 +22,7 @@ its classes, and one that the job does not have is refused when the job is known
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -142,7 +143,9 @@ def overlaps(splits: Mapping[str, Sequence[Case]]) -> dict[str, list[str]]:
     """Return ``{file or patient: the splits that it is in}`` for all that are in more than one."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     for split, cases in splits.items():
-        for key in dict.fromkeys(key for case in cases for key in (f"patient {case.patient}", _real(case.image))):
+        for key in dict.fromkeys(
+            key for case in cases for key in (f"patient {case.patient}", os.path.realpath(case.image))
+        ):
             found[key].append(split)
     return {key: among for key, among in found.items() if len(among) > 1}
 
@@ -172,10 +175,6 @@ def _entry(folder: Path, case: Case) -> dict[str, str]:
 
 def _relative(folder: Path, path: Path) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
-
-
-def _real(path: Path) -> str:
-    return str(path.resolve())
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -214,6 +213,8 @@ def _entry_of(path: Path, where: str, entry: Any) -> dict[str, Any]:
     if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
         fix = 'Each case is {"image": path, "label": path (optional)}.'
         raise VolumeError(path, f"{where} has no 'image'", fix)
+    if "\0" in entry["image"]:
+        raise VolumeError(path, f"{where}: its image's name holds a null character", "Correct the path.")
     return entry
 
 
@@ -231,6 +232,6 @@ def _refuse_missing(path: Path, splits: Mapping[str, Sequence[Case]]) -> None:
     for split, cases in splits.items():
         for number, case in enumerate(cases):
             for file in filter(None, (case.image, case.label)):
-                if not file.is_file():
+                if not os.path.isfile(file):  # Path.is_file raises for a name that is too long
                     fix = "Put the file there or take the case off the list."
                     raise VolumeError(path, f"{split}[{number}]: {file} does not exist", fix)

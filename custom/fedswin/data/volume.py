@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import math
+import os
 import zlib
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -67,7 +68,7 @@ def read_volume(path: Path, channels: int = 1) -> nib.Nifti1Image:
         VolumeError: if the file is missing, is not NIfTI, claims more voxels than its bytes can hold, is not 3-D or
             has other channels, holds no voxel or colours, or its affine is singular or not finite.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises for a name that is too long
         raise VolumeError(path, "there is no such file", "Put it there, or take the case off the list.")
     if not volume_suffix(path):
         raise VolumeError(path, "is not named .nii or .nii.gz", "Convert it with 'fedswin data convert'.")

@@ -207,6 +207,18 @@ def test_all_that_is_missing_is_found_at_once(site: Path) -> None:
     assert [where for _, where, _ in found(site)] == [f"a/images/case{number}.nii.gz" for number in (0, 2, 3)]
 
 
+@pytest.mark.parametrize("name", ["l.nii", "images", "x" * 5000 + ".nii"], ids=["loop", "folder", "too long"])
+def test_what_can_be_no_file_is_a_missing_file(site: Path, name: str) -> None:
+    (site / "l.nii").symlink_to(site / "l.nii")
+    edit(site, lambda content: content["training"][0].update(image=name))
+    assert found(site) == [("error", f"a/{name}", "there is no such file")]
+
+
+def test_a_name_with_a_null_character_is_a_fault_of_the_datalist(site: Path) -> None:
+    edit(site, lambda content: content["training"][0].update(image="images/a\0b.nii"))
+    assert found(site) == [("error", DATALIST, "training[0]: its image's name holds a null character")]
+
+
 def test_a_file_outside_the_site_s_folder_is_a_warning_and_is_read(site: Path) -> None:
     outside(site)
     [(severity, where, problem)] = found(site)
