@@ -18,9 +18,9 @@ import yaml
 
 from fedswin.errors import FedSwinError
 from fedswin.federation.messages import SITE_DATA_VARIABLE
+from fedswin.kits.consortium import SERVER
+from fedswin.kits.provision import provision
 from fedswin.operations.admin import Federation
-from fedswin.operations.consortium import SERVER
-from fedswin.operations.provision import provision
 
 LEAD = "lead@university.org"
 MEMBER = "member@university.org"

@@ -15,8 +15,8 @@ import yaml
 from fedswin.config import Job, parse_job
 from fedswin.errors import FedSwinError
 from fedswin.federation.recipe import SERVER_CLASSES, SITE_CLASSES, class_paths
+from fedswin.kits.provision import provision
 from fedswin.operations.admin import Federation
-from fedswin.operations.provision import provision
 from fedswin.operations.submit import export_for_review, export_job, required_sites, submit
 from fedswin.weights.file import load_weights
 from fedswin.weights.handover import Handover, initial_state

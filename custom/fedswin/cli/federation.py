@@ -39,7 +39,7 @@ def provision(
 
     Example: fedswin provision provisioning/example.yaml --out kits
     """
-    from fedswin.operations.provision import provision as run
+    from fedswin.kits.provision import provision as run
 
     for kit in run(consortium, out, overwrite=overwrite):
         console.print(str(kit), markup=False)

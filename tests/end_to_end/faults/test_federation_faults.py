@@ -22,8 +22,8 @@ from end_to_end.federation import RunningFederation, run_federation
 from fedswin.config import Job
 from fedswin.errors import FedSwinError
 from fedswin.federation.messages import SITE_DATA_VARIABLE
+from fedswin.kits.consortium import SERVER
 from fedswin.operations.admin import COMPLETED, wait_for_job
-from fedswin.operations.consortium import SERVER
 from fedswin.operations.fetch import fetch
 from fedswin.operations.studies import delete_studies, list_studies
 from fedswin.operations.submit import submit, submit_next_segment

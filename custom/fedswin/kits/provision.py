@@ -16,8 +16,8 @@ from nvflare.lighter.impl.workspace import WorkspaceBuilder
 from nvflare.lighter.provisioner import Provisioner
 
 from fedswin.errors import FedSwinError
-from fedswin.operations.consortium import AUTHORITY, SERVER, Consortium, load_consortium
-from fedswin.operations.kit_policy import restrict_server, restrict_site
+from fedswin.kits.consortium import AUTHORITY, SERVER, Consortium, load_consortium
+from fedswin.kits.policy import restrict_server, restrict_site
 from fedswin.output import refuse_output, staged
 
 _SCHEME = "grpc"

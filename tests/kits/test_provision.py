@@ -17,9 +17,9 @@ from nvflare.security.security import COMMAND_CATEGORIES
 
 from fedswin.errors import FedSwinError
 from fedswin.federation.storage import KitStorage
-from fedswin.operations import provision as module
-from fedswin.operations.consortium import load_consortium
-from fedswin.operations.provision import provision
+from fedswin.kits import provision as module
+from fedswin.kits.consortium import load_consortium
+from fedswin.kits.provision import provision
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "provisioning" / "example.yaml"
 SITES = ("hospital_a", "hospital_b")
