@@ -12,7 +12,7 @@ import numpy as np
 
 from fedswin.data.datalist import SPLITS, Case, Site
 from fedswin.data.shown_classes import ShownClasses, class_order
-from fedswin.data.volume import VolumeError, read_spacing
+from fedswin.data.volume import VolumeError, read_grid
 
 Spacing = tuple[float, float, float]
 """The size of a voxel along R, A and S, in mm."""
@@ -88,7 +88,7 @@ def _spacings(cases: Sequence[Case]) -> tuple[Spacing, ...]:
     spacings = []
     for case in cases:
         with suppress(VolumeError):  # 'fedswin data check' says what is wrong with a file; here it is only counted
-            spacings.append(read_spacing(case.image))
+            spacings.append(read_grid(case.image).spacing)
     return tuple(spacings)
 
 
