@@ -13,7 +13,7 @@ from rich.table import Table
 from fedswin.cli.options import JsonOption, OverwriteOption, StrictOption, WorkersOption, half_the_cores
 from fedswin.cli.screen import console, print_json, stderr
 from fedswin.config import Job, load_job
-from fedswin.errors import FedSwinError
+from fedswin.errors import needs_extra
 
 if TYPE_CHECKING:
     from fedswin.data.convert.conversion import Conversion
@@ -75,11 +75,9 @@ def convert(
 
     Example: fedswin data convert archive sites/hospital_a --workers 4
     """
-    try:
+    with needs_extra("dicom", "A conversion"):
         from fedswin.data.convert.conversion import convert as run
         from fedswin.data.convert.report import by_reason
-    except ModuleNotFoundError as error:
-        raise FedSwinError(f'A conversion needs {error.name}: pip install "fedswin[dicom]"') from None
 
     try:
         with console.status("") as status:
