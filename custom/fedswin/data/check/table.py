@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fedswin.config import Job
-from fedswin.data.check.finding import Finding, few, grouped
+from fedswin.data.check.finding import Finding, by_severity, few, grouped
 from fedswin.data.check.lists import Comparison
 from fedswin.data.check.site import SiteReport
 from fedswin.data.check.summary import Spread, Summary, summarise
@@ -43,8 +43,7 @@ def show_comparison(found: Comparison, console: Console) -> None:
 
 
 def _verdict(findings: Sequence[Finding]) -> str:
-    errors = sum(finding.severity == "error" for finding in findings)
-    counts = {"error": errors, "warning": len(findings) - errors}
+    counts = by_severity(findings)
     return ", ".join(f"{n} {kind}{'s' * (n > 1)}" for kind, n in counts.items() if n) or "nothing is wrong"
 
 
