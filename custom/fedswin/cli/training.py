@@ -43,7 +43,7 @@ def simulate(
 
     Example: fedswin simulate jobs/demo/pretrain.yaml --data sites --out runs/pretrain
     """
-    from fedswin.operations.folds import plan_runs
+    from fedswin.operations.folds import is_resumed, plan_runs
     from fedswin.operations.made_sites import resolve_sites
     from fedswin.operations.simulate import simulate as run
 
@@ -56,7 +56,7 @@ def simulate(
             folder,
             init=init,
             gpus=[int(number) for number in gpus.split(",")] if gpus else [],
-            resume=resume and (folds is None or folder.exists()),
+            resume=is_resumed(folder, folds, resume=resume),
             strict=strict,
             overwrite=overwrite,
             console=console,
@@ -83,7 +83,7 @@ def train(
 
     Example: fedswin train jobs/finetune_btcv.yaml --data sites/hospital_a --out runs/alone
     """
-    from fedswin.operations.folds import plan_runs
+    from fedswin.operations.folds import is_resumed, plan_runs
     from fedswin.operations.made_sites import resolve_sites
     from fedswin.operations.train import train as run
 
@@ -96,7 +96,7 @@ def train(
             folder,
             pool=pool,
             init=init,
-            resume=resume and (folds is None or folder.exists()),
+            resume=is_resumed(folder, folds, resume=resume),
             strict=strict,
             overwrite=overwrite,
             console=console,
