@@ -45,8 +45,10 @@ def simulate(
     """
     from fedswin.operations.folds import is_resumed, plan_runs
     from fedswin.operations.made_sites import resolve_sites
+    from fedswin.operations.simulate import parse_gpus
     from fedswin.operations.simulate import simulate as run
 
+    numbers = parse_gpus(gpus) if gpus else []
     runs = plan_runs(load_job(job, settings or ()), folds, out, overwrite=overwrite or resume)
     sites = resolve_sites(data, out, resume=resume, console=console)
     for folder, study in runs.items():
@@ -55,7 +57,7 @@ def simulate(
             sites,
             folder,
             init=init,
-            gpus=[int(number) for number in gpus.split(",")] if gpus else [],
+            gpus=numbers,
             resume=is_resumed(folder, folds, resume=resume),
             strict=strict,
             overwrite=overwrite,
