@@ -14,8 +14,9 @@ from fedswin.config import Job
 from fedswin.data.check.finding import Finding, by_severity, few, grouped
 from fedswin.data.check.lists import Comparison
 from fedswin.data.check.site import SiteReport
-from fedswin.data.check.summary import Spread, Summary, summarise
+from fedswin.data.check.summary import Summary, summarise
 from fedswin.data.check.survey import Survey
+from fedswin.data.spread import Spread
 
 _STYLES = {"error": "bold red", "warning": "yellow"}
 
