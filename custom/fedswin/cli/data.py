@@ -236,7 +236,8 @@ def _check_lists(paths: Sequence[Path], strict: bool, as_json: bool) -> None:
 
 def _print_conversion(out: Path, done: Conversion, reasons: Sequence[LeftOut]) -> None:
     splits = ", ".join(f"{count} {split}" for split, count in done.splits.items())
-    console.print(f"{out}: {len(done.cases)} cases of {done.patients} patients: {splits}", markup=False)
+    cases = f"{_counted(len(done.cases), 'case')} of {_counted(done.patients, 'patient')}"
+    console.print(f"{out}: {cases}: {splits}", markup=False)
     converted = Table("converted from", "cases", "with label map")
     for form in sorted({case.form for case in done.cases}):
         labelled = [case.label is not None for case in done.cases if case.form == form]
@@ -247,6 +248,10 @@ def _print_conversion(out: Path, done: Conversion, reasons: Sequence[LeftOut]) -
         for item in reasons:
             left_out.add_row(item.reason, str(len(item.files)), item.fix)
         console.print(left_out)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _print_notes(notes: Sequence[str]) -> None:
