@@ -138,8 +138,8 @@ def shard(
 
     Example: fedswin data shard collection sites --by quantity --sites 5
     """
-    from fedswin.data.holdings_table import render_counts, render_holdings
-    from fedswin.data.shard import shard as write_shard
+    from fedswin.data.dealing.shard import shard as write_shard
+    from fedswin.data.holdings.table import render_counts, render_holdings
 
     with console.status("") as status:
         result = write_shard(

@@ -13,8 +13,8 @@ from typing import Any
 from rich.console import Console
 
 from fedswin.data.datalist import Site, site_folders
+from fedswin.data.dealing.shard import shard
 from fedswin.data.phantom import write_phantoms
-from fedswin.data.shard import shard
 from fedswin.errors import FedSwinError, needs_extra
 from fedswin.operations.scenario import Archive, Scenario, load_scenario
 from fedswin.output import refuse_output, staged

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fedswin.data.holdings import Holdings, cases_by_class
+from fedswin.data.holdings.count import Holdings, cases_by_class
 from fedswin.durable import written_whole
 from fedswin.errors import FedSwinError, needs_extra
 from fedswin.output import refuse_output
