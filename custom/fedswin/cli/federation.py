@@ -94,6 +94,10 @@ def fetch(
     kit: KitOption,
     out: OutOption,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the job has ended.")] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="The longest to --wait. Default: as long as it takes.", min=0),
+    ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Bring the run folder of a job that has ended.
@@ -102,7 +106,9 @@ def fetch(
     """
     from fedswin.operations.fetch import fetch as run
 
-    run(job_id, kit, out, wait=wait, overwrite=overwrite)
+    if timeout is not None and not wait:
+        raise FedSwinError("--timeout says how long to --wait. Add --wait, or leave it out.")
+    run(job_id, kit, out, wait=wait, timeout=timeout, overwrite=overwrite)
     print_outcome(out)
 
 
