@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
-import subprocess
 import sys
+import threading
+from types import SimpleNamespace
 
 import pytest
+from nvflare.apis.event_type import EventType
+from nvflare.apis.fl_constant import FLContextKey, ReservedKey
+from nvflare.apis.fl_context import FLContext
 from nvflare.apis.job_launcher_spec import JobReturnCode
-from nvflare.app_common.job_launcher.client_process_launcher import ClientProcessJobLauncher
 from nvflare.app_common.job_launcher.process_launcher import ProcessHandle
+from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
+from nvflare.fuel.f3.cellnet.utils import new_cell_message
 from nvflare.private.fed.client.client_executor import REPORTABLE_JOB_FAILURES
 
+from fedswin.federation import launcher
 from fedswin.federation.launcher import SiteLauncher
 
+JOB = "7"
 
-def ended(code: str) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen([sys.executable, "-c", code])
-    process.wait()
-    return process
+
+@pytest.fixture
+def fl_ctx(tmp_path):
+    """The context of a site whose job ``JOB`` brings no code, unless a test puts some there."""
+    context = FLContext()
+    workspace = SimpleNamespace(get_app_custom_dir=lambda job: str(tmp_path / job) if (tmp_path / job).exists() else "")
+    context.set_prop(FLContextKey.WORKSPACE_OBJECT, workspace, private=True)
+    context.set_prop(FLContextKey.CURRENT_JOB_ID, JOB)
+    return context
+
+
+def run(code: str, fl_ctx: FLContext, monkeypatch: pytest.MonkeyPatch) -> tuple[SiteLauncher, ProcessHandle]:
+    """Launch a job whose process runs ``code``, and wait until it has ended."""
+    monkeypatch.setattr(SiteLauncher, "get_command", lambda *_: shlex.join([sys.executable, "-c", code]))
+    site = SiteLauncher()
+    handle = site.launch_job({"job_id": JOB}, fl_ctx)
+    handle.wait()
+    return site, handle
 
 
 @pytest.mark.parametrize(
@@ -30,9 +52,52 @@ def ended(code: str) -> subprocess.Popen[bytes]:
         ("raise SystemExit(9)", JobReturnCode.ABORTED),
     ],
 )
-def test_only_an_end_that_was_ordered_is_told(monkeypatch, code, expected):
-    monkeypatch.setattr(ClientProcessJobLauncher, "launch_job", lambda *_: ProcessHandle(process=ended(code)))
-    assert SiteLauncher().launch_job({}, None).poll() == expected
+def test_only_an_end_that_was_ordered_is_told(fl_ctx, monkeypatch, code, expected):
+    assert run(code, fl_ctx, monkeypatch)[1].poll() == expected
+
+
+def test_code_that_a_job_brings_goes_before_what_is_installed(fl_ctx, monkeypatch, tmp_path):
+    check = "import fedswin; raise SystemExit(fedswin.__version__ == 'shipped')"
+    assert run(check, fl_ctx, monkeypatch)[1].poll() == JobReturnCode.SUCCESS
+    (tmp_path / JOB / "fedswin").mkdir(parents=True)
+    (tmp_path / JOB / "fedswin" / "__init__.py").write_text("__version__ = 'shipped'")
+    assert run(check, fl_ctx, monkeypatch)[1].poll() == JobReturnCode.UNKNOWN
+
+
+class Cell:
+    """Takes requests as NVFlare's does, and answers from a list."""
+
+    def __init__(self, *codes: str) -> None:
+        self.codes = list(codes)
+        self.targets: list[str] = []
+
+    def send_request(self, channel, topic, target, request, timeout, optional):
+        self.targets.append(f"{channel}/{topic} to {target}")
+        return new_cell_message({MessageHeaderKey.RETURN_CODE: self.codes.pop(0)})
+
+
+def end_of_job(cell: Cell, code: str, fl_ctx: FLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a job's process run ``code`` and end, as NVFlare's executor of jobs sees it, and wait for what follows."""
+    monkeypatch.setattr(launcher, "_TRY_SECONDS", 0.01)
+    site, handle = run(code, fl_ctx, monkeypatch)
+    handle.poll()
+    fl_ctx.set_prop(ReservedKey.ENGINE, SimpleNamespace(get_cell=lambda: cell), private=True)
+    site.handle_event(EventType.JOB_COMPLETED, fl_ctx)
+    for thread in threading.enumerate():
+        if thread.name == "lost":
+            thread.join()
+
+
+def test_the_servers_process_of_the_job_is_told_of_a_death_until_it_hears(fl_ctx, monkeypatch):
+    cell = Cell(ReturnCode.TARGET_UNREACHABLE, ReturnCode.TIMEOUT, ReturnCode.OK)
+    end_of_job(cell, "raise SystemExit(1)", fl_ctx, monkeypatch)
+    assert cell.targets == ["fedswin/lost to server.7"] * 3
+
+
+def test_a_good_end_is_not_told(fl_ctx, monkeypatch):
+    cell = Cell()
+    end_of_job(cell, "pass", fl_ctx, monkeypatch)
+    assert cell.targets == []
 
 
 def test_unknown_is_what_nvflare_does_not_report():
