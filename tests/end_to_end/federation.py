@@ -8,13 +8,18 @@ from pathlib import Path
 
 import psutil
 
+from fedswin.federation.site_policy import SITE_POLICY
 from fedswin.kits.consortium import SERVER
 from fedswin.operations import local_federation
 from fedswin.operations.kit_processes import KitProcesses, kit_environment
 
 LEAD = local_federation.LEAD
 MEMBER = "member@university.org"
-_PEOPLE = ({"email": MEMBER, "organization": "university", "role": "member"},)
+ADMIN = "admin@university.org"
+_PEOPLE = (
+    {"email": MEMBER, "organization": "university", "role": "member"},
+    {"email": ADMIN, "organization": "university", "role": "project_admin"},
+)
 
 
 class RunningFederation:
@@ -71,7 +76,12 @@ class RunningFederation:
 
 @contextmanager
 def run_federation(
-    folder: Path, sites: Mapping[str, Path], more_sites: Sequence[str] = ()
+    folder: Path,
+    sites: Mapping[str, Path],
+    more_sites: Sequence[str] = (),
+    *,
+    code_in_jobs: bool = False,
+    policies: Mapping[str, str] | None = None,
 ) -> Iterator[RunningFederation]:
     """Make a federation below ``folder``, run its server and sites, and end them in any case.
 
@@ -79,9 +89,15 @@ def run_federation(
         folder: an empty folder.
         sites: each site's name and data folder.
         more_sites: sites that get a kit and are not started; a test that starts one says where its data are.
+        code_in_jobs: whether the lead may send code with a job.
+        policies: the text of ``site.yaml`` of some of the sites.
     """
     at = folder / "federation"
-    processes = local_federation.create(at, {**sites, **dict.fromkeys(more_sites, folder)}, people=_PEOPLE)
+    processes = local_federation.create(
+        at, {**sites, **dict.fromkeys(more_sites, folder)}, people=_PEOPLE, code_in_jobs=code_in_jobs
+    )
+    for name, policy in (policies or {}).items():
+        (processes.kits / name / SITE_POLICY).write_text(policy)
     federation = RunningFederation(processes)
     try:
         for name in (SERVER, *sites):

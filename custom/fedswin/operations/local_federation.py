@@ -200,7 +200,12 @@ def choose_sites(data: Path, count: int | None = None) -> dict[str, Path]:
 
 
 def create(
-    folder: Path, sites: Mapping[str, Path], *, port: int | None = None, people: Iterable[dict[str, str]] = ()
+    folder: Path,
+    sites: Mapping[str, Path],
+    *,
+    port: int | None = None,
+    people: Iterable[dict[str, str]] = (),
+    code_in_jobs: bool = False,
 ) -> KitProcesses:
     """Make the folder of a federation, with kits and a record of it; nothing is started.
 
@@ -209,6 +214,7 @@ def create(
         sites: the name and the data folder of each site.
         port: the server's port; by default one that is free.
         people: who has a kit beside the lead, as in a consortium's file.
+        code_in_jobs: as in a consortium's file.
 
     Raises:
         FedSwinError: if the folder's path or a site's name is none that NVFlare takes, or the port is in use.
@@ -218,7 +224,7 @@ def create(
         port = _free_port()
     elif not is_free(port):
         raise FedSwinError(f"Port {port} is in use by another process. Choose another, or none to have one found.")
-    consortium = _consortium(port, list(sites), people)
+    consortium = {**_consortium(port, list(sites), people), "code_in_jobs": code_in_jobs}
     parse_section(Consortium, consortium, f"The federation for {', '.join(sites)}")
     with staged(folder) as new:
         (new / _CONSORTIUM).write_text(yaml.safe_dump(consortium, sort_keys=False))
