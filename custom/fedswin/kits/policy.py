@@ -10,6 +10,7 @@ from typing import Any
 from fedswin.federation.launcher import SiteLauncher
 from fedswin.federation.recipe import SERVER_CLASSES, SITE_CLASSES, class_paths
 from fedswin.federation.storage import KitStorage
+from fedswin.kits.consortium import Kind
 
 _DENIED = ("byoc", "server-predeployed-flwr", "shell_commands")
 """Rights that no role has: to bring code or another framework's app, and to look at a site's files."""
@@ -18,6 +19,14 @@ _JOB_COMMANDS = ("app_command", "download_job_components", "get_job_log", "list_
 """Commands about a job that NVFlare puts in no category; who may download the job's result has them too."""
 _ADMIN_SECONDS = 300.0
 """How long the server waits for sites to take a job's files, which hold the initial weights; 10 s is too short."""
+
+
+def restrict(kit: Path, kind: Kind) -> None:
+    """Restrict what jobs and people may do with a kit as it comes from NVFlare; a person's kit takes no orders."""
+    if kind == "server":
+        restrict_server(kit / "local")
+    elif kind == "site":
+        restrict_site(kit / "local")
 
 
 def restrict_server(local: Path) -> None:
