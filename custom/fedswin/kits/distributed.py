@@ -7,11 +7,13 @@ from pathlib import Path
 import yaml
 from cryptography.x509.oid import NameOID
 from nvflare.lighter.constants import PropKey
+from nvflare.lighter.impl.static_file import StaticFileBuilder
 from nvflare.lighter.utils import load_crt, load_private_key_file
 
 from fedswin.errors import FedSwinError
+from fedswin.federation.recipe import class_paths
 from fedswin.kits.consortium import Consortium, Kind
-from fedswin.kits.make import SCHEME, capacity
+from fedswin.kits.make import STATIC_FILES, capacity
 from fedswin.kits.manifest import MANIFEST, Manifest, own_certificate, read_manifest, write_manifest
 from fedswin.kits.policy import restrict
 
@@ -27,7 +29,7 @@ def write_profile(plan: Consortium, authority: Path) -> None:
     """Write ``profile.yaml``, which `nvflare cert approve --profile` wants, into the authority's folder."""
     profile = {
         "name": plan.study,
-        "scheme": SCHEME,
+        "scheme": STATIC_FILES["scheme"],
         "connection_security": "mtls",
         "server": {"host": plan.server.name, "fed_learn_port": plan.server.port},
     }
@@ -40,7 +42,11 @@ def write_participants(plan: Consortium, kits: Path) -> None:
         if site.own_key:
             (kits / site.name).mkdir()
             participant = {"name": site.name, "type": "client", "org": site.organization}
-            content = {"name": plan.study, "participants": [{**participant, PropKey.CAPACITY: capacity(site)}]}
+            content = {
+                "name": plan.study,
+                "participants": [{**participant, PropKey.CAPACITY: capacity(site)}],
+                "builders": [{"path": class_paths((StaticFileBuilder,))[0], "args": STATIC_FILES}],
+            }
             _write(kits / site.name / "participant.yaml", content)
 
 

@@ -26,8 +26,9 @@ from fedswin.kits.consortium import SERVER, Consortium, Hospital
 from fedswin.kits.manifest import write_manifest
 from fedswin.kits.policy import restrict
 
-SCHEME = "grpc"
-"""NVFlare's default, http, drops the connection at a message over 4 MB, such as a job with its initial weights."""
+STATIC_FILES = {"config_folder": "config", "scheme": "grpc"}
+"""Arguments of NVFlare's builder of the folder ``startup``: where a job has its configuration, and how messages go.
+NVFlare's default, http, drops the connection at a message over 4 MB, such as a job with its initial weights."""
 
 
 def make_kits(plan: Consortium, names: Collection[str], authority: Authority, out: Path) -> None:
@@ -84,7 +85,7 @@ class _Certificates(CertBuilder):
 
 def _run_provisioner(project: Project, days: int, work: Path) -> Path:
     """Run NVFlare's provisioner in ``work`` and return the folder that holds its kits."""
-    builders = [WorkspaceBuilder(), StaticFileBuilder(config_folder="config", scheme=SCHEME), _Certificates(days)]
+    builders = [WorkspaceBuilder(), StaticFileBuilder(**STATIC_FILES), _Certificates(days)]
     silent = logging.Logger("provisioner")  # NVFlare prints where it is given none; its errors are in the context
     silent.addHandler(logging.NullHandler())
     printed = io.StringIO()
