@@ -109,6 +109,7 @@ def check_a_site_is_barred(federation: RunningFederation, folder: Path, others: 
         while time.monotonic() < deadline:
             assert session.connected_sites() == others
             time.sleep(2)
+    assert OWN in (federation.kits / SERVER / "disabled_clients.json").read_text()  # so a restart does not forget it
 
 
 def run(folder: Path, program: str, *arguments: str) -> None:
