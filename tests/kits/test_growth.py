@@ -161,6 +161,12 @@ def test_no_certificate_outlives_its_authority_and_that_is_said(
     assert f"hospital_a: valid until {root.not_valid_after_utc:%Y-%m-%d}\n" in result.stdout
 
 
+def test_a_fingerprint_is_printed_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authority_module, "cert_fingerprint_sha256", lambda certificate: "SHA256:AB:CD:AB")
+    result = CliRunner().invoke(app, ["provision", str(EXAMPLE), "--out", str(tmp_path / "kits")])
+    assert "fingerprint: SHA256:AB:CD:AB\n" in result.stdout
+
+
 def test_an_authority_that_has_ended_signs_nothing(kits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(kits / "authority")
     monkeypatch.setattr(authority_module, "AUTHORITY_DAYS", -0.5)

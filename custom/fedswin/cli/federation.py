@@ -50,10 +50,12 @@ def provision(
     done = run(consortium, out, overwrite=overwrite, renew=renew or ())
     for kit, ends in done.made.items():
         console.print(f"{kit}: valid until {ends:%Y-%m-%d}", markup=False, soft_wrap=True)
+    for participant in done.requested:
+        console.print(f"{participant}: for a site that makes its own key", markup=False, soft_wrap=True)
     if done.kept:
-        console.print(f"{done.kept} kits stay as they were")
+        console.print(f"kits that stay as they were: {done.kept}")
     console.print(f"authority: valid until {done.authority_ends:%Y-%m-%d}")
-    console.print(f"fingerprint: {done.authority}", soft_wrap=True)
+    print(f"fingerprint: {done.authority}")  # rich would take the CD and AB in one for a disk and a blood group
     if done.cut_short:
         stderr.print("The authority ends earlier than certificate_days asks for, and the certificates with it.")
 
@@ -72,7 +74,7 @@ def adopt(
 
     manifest = run(kit)
     console.print(f"{kit}: {manifest.kind} {manifest.participant} of {manifest.study}", markup=False, soft_wrap=True)
-    console.print(f"fingerprint of the authority: {manifest.authority}", soft_wrap=True)
+    print(f"fingerprint of the authority: {manifest.authority}")
 
 
 @app.command()

@@ -17,6 +17,9 @@ from fedswin.kits.make import STATIC_FILES, capacity
 from fedswin.kits.manifest import MANIFEST, Manifest, own_certificate, read_manifest, write_manifest
 from fedswin.kits.policy import restrict
 
+PARTICIPANT = "participant.yaml"
+"""What `nvflare cert request` reads, in the folder that would be the site's kit."""
+
 _CONFIGURATIONS: dict[str, Kind] = {
     "fed_server.json": "server",
     "fed_client.json": "site",
@@ -47,7 +50,7 @@ def write_participants(plan: Consortium, kits: Path) -> None:
                 "participants": [{**participant, PropKey.CAPACITY: capacity(site)}],
                 "builders": [{"path": class_paths((StaticFileBuilder,))[0], "args": STATIC_FILES}],
             }
-            _write(kits / site.name / "participant.yaml", content)
+            _write(kits / site.name / PARTICIPANT, content)
 
 
 def adopt(kit: Path) -> Manifest:
