@@ -34,8 +34,8 @@ def _other_federation(old: Consortium, new: Consortium) -> Iterator[str]:
 def _gone(old: Consortium, new: Consortium) -> Iterator[str]:
     for name in sorted(set(_identities(old)) - set(_identities(new))):
         yield (
-            f"{name} is gone, but its certificate {_IN_FORCE}. Keep it in the file and bar it at the server: see 'Somebody leaves' in"
-            f" provisioning/README.md. {_OVERWRITE}"
+            f"{name} is gone, but its certificate {_IN_FORCE}. Keep it in the file and bar it at the server: see 'Somebody leaves'"
+            f" in provisioning/README.md. {_OVERWRITE}"
         )
 
 
