@@ -193,6 +193,7 @@ REFUSED: dict[str, tuple[Change, list[str]]] = {
     ),
     "port": (lambda c: c["server"].update(port=9000), ["and is localhost:9000 of university"]),
     "study": (lambda c: c.update(study="heart"), ["it was 'abdominal_ct' and is 'heart'", "another --out"]),
+    "code": (lambda c: c.update(code_in_jobs=True), ["code_in_jobs: every kit says who may send code"]),
     "two things": (
         lambda c: (c["sites"].pop(1), c["server"].update(port=9000)),
         ["hospital_b is gone", "localhost:9000"],

@@ -53,10 +53,14 @@ def write_participants(plan: Consortium, kits: Path) -> None:
             _write(kits / site.name / PARTICIPANT, content)
 
 
-def adopt(kit: Path) -> Manifest:
+def adopt(kit: Path, *, code_in_jobs: bool = False) -> Manifest:
     """Make a kit of `nvflare package` what `fedswin provision` makes: with the kits' policy, and a manifest.
 
     The manifest is signed with the participant's own key, since the authority never sees the kit.
+
+    Args:
+        kit: the folder of the kit.
+        code_in_jobs: whether a lead or project_admin may send code with a job, as the consortium's file says.
 
     Returns:
         The manifest.
@@ -70,7 +74,7 @@ def adopt(kit: Path) -> Manifest:
     kinds = [kind for name, kind in _CONFIGURATIONS.items() if (startup / name).is_file()]
     if not kinds:
         raise FedSwinError(f"{kit} is no kit. Give the folder that holds 'startup' and 'local'.")
-    restrict(kit, kinds[0])
+    restrict(kit, kinds[0], code_in_jobs=code_in_jobs)
     key = load_private_key_file(startup / ("server.key" if kinds[0] == "server" else "client.key"))
     study, participant = (
         str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)

@@ -29,13 +29,15 @@ def _other_federation(old: Consortium, new: Consortium) -> Iterator[str]:
     if new.server != old.server:
         was, now = (f"{server.host}:{server.port} of {server.organization}" for server in (old.server, new.server))
         yield f"server: it was {was} and is {now}, and every kit says where the server is. {_OVERWRITE}"
+    if new.code_in_jobs != old.code_in_jobs:
+        yield f"code_in_jobs: every kit says who may send code with a job. Put it back. {_OVERWRITE}"
 
 
 def _gone(old: Consortium, new: Consortium) -> Iterator[str]:
     for name in sorted(set(_identities(old)) - set(_identities(new))):
         yield (
-            f"{name} is gone, but its certificate {_IN_FORCE}. Keep it in the file and bar it at the server: see 'Somebody leaves'"
-            f" in provisioning/README.md. {_OVERWRITE}"
+            f"{name} is gone, but its certificate {_IN_FORCE}. Keep it in the file and bar it at the server: see"
+            f" 'Somebody leaves' in provisioning/README.md. {_OVERWRITE}"
         )
 
 

@@ -50,7 +50,7 @@ def make_kits(plan: Consortium, names: Collection[str], authority: Authority, ou
         for name in names:
             (made / (plan.server.name if name == SERVER else name)).rename(out / name)
     for name in names:
-        restrict(out / name, plan.kits[name])
+        restrict(out / name, plan.kits[name], code_in_jobs=plan.code_in_jobs)
         write_manifest(out / name, plan.study, name, plan.kits[name], authority.key, "authority")
 
 
