@@ -113,6 +113,7 @@ def test_a_renewed_kit_has_a_new_key_and_keeps_what_is_its_owners(kits: Path) ->
     (kits / "hospital_a" / "local" / "site.yaml").write_text("data: /data/ct\n")
     (kits / "hospital_a" / "studies").mkdir()
     before = contents(kits)
+    (kits / "hospital_a" / "startup" / "of_an_older_nvflare.sh").touch()
     done = provision(EXAMPLE, kits, renew=["hospital_a"])
     after = contents(kits)
     assert list(done.made) == [kits / "hospital_a"]
