@@ -50,7 +50,7 @@ def test_added_renewed_and_self_made_kits_train_with_the_first(tmp_path: Path) -
             federation.start(kit, **{SITE_DATA_VARIABLE: str(data / name)})
         federation.wait_until_connected(names)
         job = load_job(JOB, ["federation.local_steps=1", "federation.rounds=1", "federation.min_sites=3"])
-        job_id = submit(job, initial_state(job), federation.lead)
+        job_id = submit(job, initial_state(job), federation.lead).job_id
         assert wait_for_job(job_id, federation.lead, JOB_SECONDS) == COMPLETED, federation.tails()
         check_a_site_is_barred(federation, tmp_path, [name for name in names if name != OWN])
     finally:
