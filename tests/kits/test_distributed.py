@@ -112,3 +112,8 @@ def test_what_has_a_manifest_or_is_no_kit_is_refused(kits: Path, tmp_path: Path)
         adopt(kits / "hospital_a")
     with pytest.raises(FedSwinError, match="is no kit"):
         adopt(tmp_path)
+    kit = as_nvflare_makes_it(kits / "hospital_a", tmp_path / "kit")
+    (kit / "startup" / "client.key").unlink()
+    with pytest.raises(FedSwinError, match="client.key: cannot read the private key"):
+        adopt(kit)
+    assert not (kit / "local" / "resources.json").exists()

@@ -139,6 +139,7 @@ def test_all_kits_are_renewed_by_a_pattern_and_one_that_was_handed_over_comes_wh
 
 def test_certificates_are_as_long_as_the_consortium_says(kits: Path, tmp_path: Path) -> None:
     assert days(kits / "hospital_a") == pytest.approx(730, abs=0.1)
+    assert certificate(kits / "hospital_a").not_valid_before_utc < datetime.now(timezone.utc) - timedelta(hours=23)
     path = changed(tmp_path, lambda content: content.update(certificate_days=30))
     done = provision(path, kits, renew=["hospital_b", "server"])
     assert [days(kits / name) for name in ("hospital_b", "server")] == pytest.approx([30, 30], abs=0.1)

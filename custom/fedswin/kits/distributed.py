@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509.oid import NameOID
 from nvflare.lighter.constants import PropKey
 from nvflare.lighter.impl.static_file import StaticFileBuilder
-from nvflare.lighter.utils import load_crt, load_private_key_file
+from nvflare.lighter.utils import load_private_key_file
 
 from fedswin.errors import FedSwinError
 from fedswin.federation.recipe import class_paths
 from fedswin.kits.consortium import Consortium, Kind
 from fedswin.kits.make import STATIC_FILES, capacity
-from fedswin.kits.manifest import MANIFEST, Manifest, own_certificate, read_manifest, write_manifest
+from fedswin.kits.manifest import MANIFEST, Manifest, own_certificate, read_manifest, root_certificate, write_manifest
 from fedswin.kits.policy import restrict
 
 PARTICIPANT = "participant.yaml"
@@ -66,7 +68,7 @@ def adopt(kit: Path, *, code_in_jobs: bool = False) -> Manifest:
         The manifest.
 
     Raises:
-        FedSwinError: if it is no kit, or has a manifest.
+        FedSwinError: if it is no kit, is incomplete, or has a manifest.
     """
     if (kit / MANIFEST).exists():
         raise FedSwinError(f"{kit} has a manifest, so there is nothing to do: fedswin provision made it, or adopt did.")
@@ -74,14 +76,24 @@ def adopt(kit: Path, *, code_in_jobs: bool = False) -> Manifest:
     kinds = [kind for name, kind in _CONFIGURATIONS.items() if (startup / name).is_file()]
     if not kinds:
         raise FedSwinError(f"{kit} is no kit. Give the folder that holds 'startup' and 'local'.")
+    study, participant = (_name(certificate) for certificate in (root_certificate(kit), own_certificate(kit)))
+    key = _own_key(startup / ("server.key" if kinds[0] == "server" else "client.key"))
     restrict(kit, kinds[0], code_in_jobs=code_in_jobs)
-    key = load_private_key_file(startup / ("server.key" if kinds[0] == "server" else "client.key"))
-    study, participant = (
-        str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
-        for certificate in (load_crt(startup / "rootCA.pem"), own_certificate(kit))
-    )
     write_manifest(kit, study, participant, kinds[0], key, "participant")
     return read_manifest(kit)
+
+
+def _name(certificate: x509.Certificate) -> str:
+    return str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+
+
+def _own_key(path: Path) -> RSAPrivateKey:
+    try:
+        return load_private_key_file(path)
+    except (OSError, ValueError) as error:
+        raise FedSwinError(
+            f"{path}: cannot read the private key ({error}). Make the kit again: nvflare package."
+        ) from None
 
 
 def _write(path: Path, content: object) -> None:

@@ -94,7 +94,7 @@ def write_manifest(kit: Path, study: str, participant: str, kind: Kind, key: RSA
         files={name: file_sha256(kit / name) for name in _startup_files(kit)},
     )
     content = manifest.model_dump_json(indent=2) + "\n"
-    for name, text in ((MANIFEST, content), (SIGNATURE, f"{sign_content(content, key)}\n")):
+    for name, text in ((SIGNATURE, f"{sign_content(content, key)}\n"), (MANIFEST, content)):
         with written_whole(kit / name) as file:
             file.write(text.encode())
 
@@ -120,7 +120,16 @@ def fingerprint(kit: Path) -> str:
     Raises:
         DamagedKitError: if the kit has no such certificate.
     """
-    return cert_fingerprint_sha256(_certificate(kit, "rootCA.pem"))
+    return cert_fingerprint_sha256(root_certificate(kit))
+
+
+def root_certificate(kit: Path) -> x509.Certificate:
+    """Return the certificate of the authority that a kit trusts.
+
+    Raises:
+        DamagedKitError: if the kit has none.
+    """
+    return _certificate(kit, "rootCA.pem")
 
 
 def own_certificate(kit: Path) -> x509.Certificate:
@@ -167,7 +176,7 @@ def check_manifest(kit: Path, authority: str | None = None) -> list[Fault]:
 
 
 def _is_signed(kit: Path, manifest: Manifest) -> bool:
-    root = signer = _certificate(kit, "rootCA.pem")
+    root = signer = root_certificate(kit)
     try:
         if manifest.signed_by == "participant":
             signer = own_certificate(kit)
