@@ -8,18 +8,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from end_to_end.federation import LEAD, RunningFederation, free_port
+from end_to_end.federation import LEAD, RunningFederation
 from end_to_end.tiny import write_sites
 from fedswin.config import load_job
-from fedswin.federation.messages import SITE_DATA_VARIABLE
 from fedswin.kits.consortium import SERVER
 from fedswin.kits.manifest import check_manifest, fingerprint, read_manifest
 from fedswin.kits.provision import provision
 from fedswin.operations.admin import COMPLETED, Federation, wait_for_job
+from fedswin.operations.kit_processes import FederationRecord, KitProcesses, write_record
+from fedswin.operations.local_federation import _free_port
 from fedswin.operations.submit import submit
 from fedswin.weights.handover import initial_state
 
@@ -33,11 +35,13 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.long]
 def test_added_renewed_and_self_made_kits_train_with_the_first(tmp_path: Path) -> None:
     names = ["hospital_a", "hospital_new", OWN]
     data = write_sites(tmp_path / "data", dict.fromkeys(names, 1))
-    content = first_consortium()
+    port = _free_port()
+    content = first_consortium(port)
     consortium, kits = tmp_path / "consortium.yaml", tmp_path / "kits"
     consortium.write_text(yaml.safe_dump(content))
     provision(consortium, kits)
-    federation = RunningFederation(kits, content["server"]["port"])
+    write_record(tmp_path, FederationRecord(port=port, sites={name: data / name for name in names}))
+    federation = RunningFederation(KitProcesses(tmp_path))
     try:
         federation.start(SERVER)
         content["sites"].append({"name": "hospital_new", "organization": "hospital_new"})
@@ -45,9 +49,10 @@ def test_added_renewed_and_self_made_kits_train_with_the_first(tmp_path: Path) -
         provision(consortium, kits, renew=["hospital_a"])
         made = make_own_kit(kits, tmp_path)
         assert read_manifest(made).signed_by == "participant"
-        shutil.move(made, kits / "made_at_the_site")
-        for kit, name in (("hospital_a", "hospital_a"), ("hospital_new", "hospital_new"), ("made_at_the_site", OWN)):
-            federation.start(kit, **{SITE_DATA_VARIABLE: str(data / name)})
+        shutil.rmtree(kits / OWN)
+        shutil.move(made, kits / OWN)
+        for name in names:
+            federation.start(name)
         federation.wait_until_connected(names)
         job = load_job(JOB, ["federation.local_steps=1", "federation.rounds=1", "federation.min_sites=3"])
         job_id = submit(job, initial_state(job), federation.lead).job_id
@@ -56,14 +61,14 @@ def test_added_renewed_and_self_made_kits_train_with_the_first(tmp_path: Path) -
     finally:
         federation.end()
     expected = fingerprint(kits / SERVER)
-    for kit in (SERVER, "hospital_a", "hospital_new", "made_at_the_site", LEAD):
+    for kit in (SERVER, "hospital_a", "hospital_new", OWN, LEAD):
         assert check_manifest(kits / kit, expected) == []
 
 
-def first_consortium() -> dict[str, object]:
+def first_consortium(port: int) -> dict[str, Any]:
     return {
         "study": "test_study",
-        "server": {"host": "localhost", "port": free_port(), "organization": "university"},
+        "server": {"host": "localhost", "port": port, "organization": "university"},
         "sites": [
             {"name": "hospital_a", "organization": "hospital_a"},
             {"name": OWN, "organization": "hospital_own", "own_key": True},

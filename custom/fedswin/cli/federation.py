@@ -19,7 +19,7 @@ from fedswin.cli.options import (
     OverwriteOption,
     SetOption,
 )
-from fedswin.cli.screen import console, print_json, print_outcome, stderr
+from fedswin.cli.screen import console, print_jobs, print_json, print_outcome, stderr
 from fedswin.config import load_job
 from fedswin.errors import FedSwinError
 
@@ -187,13 +187,8 @@ def list_jobs(kit: KitOption, json: JsonOption = False) -> None:
     jobs = run(kit)
     if json:
         print_json([job._asdict() for job in jobs])
-        return
-    table = Table("job", "name", "status", "submitted", "by", "study")
-    for job in jobs:
-        table.add_row(
-            job.id, job.name, job.status, job.submitted[:16], job.by, "" if job.study == job.id else job.study
-        )
-    console.print(table)
+    else:
+        print_jobs(jobs)
 
 
 @app.command()
