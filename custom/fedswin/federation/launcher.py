@@ -73,8 +73,9 @@ def _refuse_altered(startup: Path) -> None:
     Raises:
         UnsafeComponentError: if it was altered; it is the one error by which NVFlare then ends.
     """
-    if faults := check_manifest(startup.resolve().parent):
-        raise UnsafeComponentError("".join(f"\n- {fault}" for fault in faults))
+    kit = startup.resolve().parent
+    if faults := check_manifest(kit):
+        raise UnsafeComponentError(f"{kit} was altered:" + "".join(f"\n- {fault}" for fault in faults))
 
 
 def _tell_server(cell: Cell, job_id: str) -> None:

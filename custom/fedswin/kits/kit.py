@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -80,7 +81,8 @@ def read_kit(folder: Path) -> Kit:
     Raises:
         FedSwinError: if it is no kit of a site or a server, or a file that says what it is cannot be read.
     """
-    startup = folder.absolute() / "startup"
+    whole = Path(os.path.abspath(folder))
+    startup = whole / "startup"
     roles = [role for role, (configuration, _) in _FILES.items() if (startup / configuration).is_file()]
     if len(roles) != 1:
         raise FedSwinError(
@@ -91,7 +93,22 @@ def read_kit(folder: Path) -> Kit:
     subject = read_certificate(startup / certificate).subject
     host, port = _address(startup / configuration)
     name, organization = (_attribute(subject, oid) for oid in (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME))
-    return Kit(folder.absolute(), roles[0], name, organization, host, port)
+    return Kit(whole, roles[0], name, organization, host, port)
+
+
+def read_resources(kit: Kit) -> dict[str, Any]:
+    """Read what the participant's process is made of, and what jobs may use: ``local/resources.json``.
+
+    Raises:
+        FedSwinError: if it cannot be read.
+    """
+    path = kit.local / "resources.json"
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise FedSwinError(f"{path}: cannot read it ({error.strerror}). {ASK_AGAIN}") from None
+    except ValueError as error:
+        raise FedSwinError(f"{path} is not valid JSON: {error}.") from None
 
 
 def read_certificate(path: Path) -> x509.Certificate:

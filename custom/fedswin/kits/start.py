@@ -42,7 +42,7 @@ def start(folder: Path, say: Callable[[str], None]) -> NoReturn:
     with lock_run(kit.folder, advice="End it first, for a kit has one process.") as lock:
         _refuse_second(kit)
         os.set_inheritable(lock.fileno(), True)  # the process and its jobs hold the lock until the last has ended
-        say(f"{kit.name} runs until it is ended, with Ctrl-C or SIGTERM. Its log is {kit.folder / 'log.txt'}")
+        say(f"Running until it is ended with Ctrl-C or SIGTERM. The log is {kit.folder / 'log.txt'}")
         _become(command(kit), environment, kit.folder)
 
 
@@ -66,14 +66,14 @@ def _refuse_second(kit: Kit) -> None:
     """Refuse if the kit's own scripts have started its process: they do not hold the lock."""
     for process in psutil.process_iter(["cmdline"]):
         arguments = process.info["cmdline"] or []
-        if _MODULES[kit.role] in arguments and _workspace(arguments) == kit.folder:
+        if _MODULES[kit.role] in arguments and _workspace(arguments) == kit.folder.resolve():
             raise FedSwinError(f"{kit.folder}: its process runs already, with the id {process.pid}. End it first.")
 
 
 def _workspace(arguments: list[str]) -> Path:
     """Return the folder on a command line of NVFlare: the last ``-m``, since the first names the module."""
     last = len(arguments) - 1 - arguments[::-1].index("-m")
-    return Path(*arguments[last + 1 : last + 2])
+    return Path(*arguments[last + 1 : last + 2]).resolve()
 
 
 def _become(command: list[str], environment: dict[str, str], folder: Path) -> NoReturn:

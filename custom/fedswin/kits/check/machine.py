@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -15,7 +14,7 @@ import torch
 from fedswin.federation.site_policy import SITE_POLICY, load_site_policy
 from fedswin.kits.check.context import Context
 from fedswin.kits.check.result import Result, State
-from fedswin.kits.kit import Kit
+from fedswin.kits.kit import read_resources
 
 _WARN_GB, _LEAST_GB = 10, 2
 """A study keeps a few models of 0.25 GB and their optimizer's state, which is twice as large, and a job brings one."""
@@ -23,7 +22,7 @@ _WARN_GB, _LEAST_GB = 10, 2
 
 def check_gpus(context: Context) -> Iterator[Result]:
     """NVFlare refuses to start with fewer GPUs than promised, or with less memory on one."""
-    manager = _resource_manager(context.kit)
+    manager = _resource_manager(read_resources(context.kit))
     promised, memory = manager.get("num_of_gpus", 0), manager.get("mem_per_gpu_in_GiB", 0)
     there = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
     sizes = [device.total_memory / 2**30 for device in there]
@@ -53,10 +52,7 @@ def check_disk(context: Context) -> Iterator[Result]:
         yield Result(name, state, f"{free:.1f} GB are free in {folder}", fix)
 
 
-def _resource_manager(kit: Kit) -> dict[str, Any]:
+def _resource_manager(resources: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of the component that NVFlare asks for GPUs."""
-    resources = json.loads((kit.local / "resources.json").read_text())
-    for component in resources["components"]:
-        if component["id"] == "resource_manager":
-            return component.get("args", {})
-    return {}
+    found = [component for component in resources["components"] if component["id"] == "resource_manager"]
+    return found[0].get("args", {}) if found else {}
