@@ -62,9 +62,9 @@ def _make_kits(plan: Consortium, work: Path, kits: Path) -> None:
         (made / participant).rename(kits / kit)
     (work / plan.study / "state").rename(kits / AUTHORITY)
     _make_private(kits / AUTHORITY)
-    restrict_server(kits / SERVER / "local")
+    restrict_server(kits / SERVER / "local", code_in_jobs=plan.code_in_jobs)
     for site in plan.sites:
-        restrict_site(kits / site.name / "local")
+        restrict_site(kits / site.name / "local", code_in_jobs=plan.code_in_jobs)
     key = private_key(kits / AUTHORITY)
     for name, kind in _kinds(plan).items():
         write_manifest(kits / name, plan.study, name, kind, key, "authority")
