@@ -96,19 +96,19 @@ def read_kit(folder: Path) -> Kit:
     return Kit(whole, roles[0], name, organization, host, port)
 
 
-def read_resources(kit: Kit) -> dict[str, Any]:
-    """Read what the participant's process is made of, and what jobs may use: ``local/resources.json``.
+def read_rules(kit: Kit, name: str) -> dict[str, Any]:
+    """Read one of the files of rules in a kit's folder ``local``, such as ``resources.json``.
 
     Raises:
         FedSwinError: if it cannot be read.
     """
-    path = kit.local / "resources.json"
+    path = kit.local / name
     try:
-        return json.loads(path.read_text())
+        return dict(json.loads(path.read_text()))
     except OSError as error:
         raise FedSwinError(f"{path}: cannot read it ({error.strerror}). {ASK_AGAIN}") from None
-    except ValueError as error:
-        raise FedSwinError(f"{path} is not valid JSON: {error}.") from None
+    except (ValueError, TypeError) as error:
+        raise FedSwinError(f"{path} is not valid JSON with names and values: {error}.") from None
 
 
 def read_certificate(path: Path) -> x509.Certificate:

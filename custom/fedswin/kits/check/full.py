@@ -12,6 +12,7 @@ from fedswin.kits.check.data import check_data
 from fedswin.kits.check.machine import check_disk, check_gpus
 from fedswin.kits.check.network import check_network
 from fedswin.kits.check.result import Result
+from fedswin.kits.check.rules import check_rules
 from fedswin.kits.check.run import SERVER_START, SITE_START, Check, run_checks
 from fedswin.kits.check.software import check_packages, check_python
 from fedswin.kits.environment import applied, read_environment
@@ -19,12 +20,14 @@ from fedswin.kits.kit import Kit, read_kit
 
 _SERVER: tuple[Check, ...] = (
     *SERVER_START,
+    ("rules", check_rules),
     ("Python", check_python),
     ("packages", check_packages),
     ("disk", check_disk),
 )
 _SITE: tuple[Check, ...] = (
     *SITE_START,
+    ("rules", check_rules),
     ("Python", check_python),
     ("packages", check_packages),
     ("disk", check_disk),

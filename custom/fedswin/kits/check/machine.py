@@ -14,7 +14,7 @@ import torch
 from fedswin.federation.site_policy import SITE_POLICY, load_site_policy
 from fedswin.kits.check.context import Context
 from fedswin.kits.check.result import Result, State
-from fedswin.kits.kit import read_resources
+from fedswin.kits.kit import read_rules
 
 _WARN_GB, _LEAST_GB = 10, 2
 """A study keeps a few models of 0.25 GB and their optimizer's state, which is twice as large, and a job brings one."""
@@ -22,7 +22,7 @@ _WARN_GB, _LEAST_GB = 10, 2
 
 def check_gpus(context: Context) -> Iterator[Result]:
     """NVFlare refuses to start with fewer GPUs than promised, or with less memory on one."""
-    manager = _resource_manager(read_resources(context.kit))
+    manager = _resource_manager(read_rules(context.kit, "resources.json"))
     promised, memory = manager.get("num_of_gpus", 0), manager.get("mem_per_gpu_in_GiB", 0)
     there = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
     sizes = [device.total_memory / 2**30 for device in there]
