@@ -49,7 +49,7 @@ def check_clock(context: Context) -> Iterator[Result]:
         yield Result(
             "clock",
             "ok",
-            f"{now:%Y-%m-%d %H:%M} UTC is within the dates of the certificates; the server tells no time to compare it with",
+            f"{now:%Y-%m-%d %H:%M} UTC is within the dates of the certificates; the server tells no time",
         )
 
 

@@ -22,6 +22,7 @@ SECONDS = 10.0
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 """The begin of an HTTP/2 connection with empty settings (RFC 9113, section 3.4). The server answers with its own, once
 it has taken the certificate of who connects."""
+_KIT = "this kit at the server"
 _FIREWALL = "Ask your network's administrators to allow outgoing TCP connections to it"
 
 
@@ -80,10 +81,7 @@ def _handshake(kit: Kit, connection: socket.socket) -> Iterator[Result]:
         yield _untrusted(kit, error)
         return
     except OSError as error:
-        fix = (
-            "Ask the study lead whether the server runs at this port, and your network's administrators for a firewall."
-        )
-        yield Result("server's certificate", "error", f"no TLS connection ({_reason(error)})", fix)
+        yield _refused(error) if _is_about_our_certificate(error) else _no_tls(error)
         return
     with secure:
         certificate = x509.load_der_x509_certificate(secure.getpeercert(binary_form=True) or b"")
@@ -140,22 +138,37 @@ def _untrusted(kit: Kit, error: ssl.SSLCertVerificationError) -> Result:
     return Result("server's certificate", "error", f"{error.verify_message}: it is valid from {dates}", fix)
 
 
+def _no_tls(error: OSError) -> Result:
+    fix = "Ask the study lead whether the server runs at this port, and your network's administrators for a firewall."
+    return Result("server's certificate", "error", f"no TLS connection ({_reason(error)})", fix)
+
+
 def _welcome(secure: ssl.SSLSocket) -> Result:
     """With TLS 1.3 the client learns only after the handshake whether its certificate was taken."""
-    name, fix = "this kit at the server", "Ask the study lead whether the kits were made again."
     try:
         secure.sendall(_HELLO)
-        if secure.recv(1):
-            return Result(name, "ok", "the server takes its certificate")
-        reason = "it closed the connection"
+        answer = secure.recv(1)
     except TimeoutError:
-        return Result(name, "warning", f"the server did not answer in {SECONDS:.0f} seconds", "Try again later.")
+        return Result(_KIT, "warning", f"the server did not answer in {SECONDS:.0f} seconds", "Try again later.")
     except OSError as error:
-        reason = _reason(error)
-    return Result(name, "error", f"the server refuses its certificate ({reason})", fix)
+        return _refused(error)
+    return Result(_KIT, "ok", "the server takes its certificate") if answer else _refused(ssl.SSLEOFError())
+
+
+def _refused(error: OSError) -> Result:
+    fix = "Ask the study lead whether the kits were made again."
+    return Result(_KIT, "error", f"the server refuses its certificate ({_reason(error)})", fix)
+
+
+def _is_about_our_certificate(error: OSError) -> bool:
+    """Tell whether the other side has ended a handshake because of our certificate, which it does before TLS 1.3."""
+    reason = str(getattr(error, "reason", None))
+    return "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason)
 
 
 def _reason(error: OSError) -> str:
     """Name the reason of an error of TLS or of the network in a few words."""
+    if isinstance(error, ssl.SSLEOFError | ConnectionResetError | BrokenPipeError):
+        return "it closed the connection"
     reason = getattr(error, "reason", None)
     return reason.lower().replace("_", " ") if isinstance(reason, str) else error.strerror or type(error).__name__
