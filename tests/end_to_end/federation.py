@@ -52,11 +52,15 @@ class RunningFederation:
         return self.kits / LEAD
 
     def start(self, name: str, **environment: str) -> None:
-        """Start the process of the kit ``name``."""
+        """Start the process of the kit ``name`` with the kit's own script."""
+        self.run(name, [str(self.kits / name / "startup" / "sub_start.sh"), "--once"], **environment)
+
+    def run(self, name: str, command: list[str], **environment: str) -> None:
+        """Run ``command`` as the process of the kit ``name``."""
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # the kit's scripts run plain python3
         with self._console(name).open("w") as console:
             self.processes[name] = subprocess.Popen(
-                [str(self.kits / name / "startup" / "sub_start.sh"), "--once"],
+                command,
                 env={**os.environ, **_FAST, "PATH": path, _MARK: self._mark, **environment},
                 stdout=console,
                 stderr=console,
