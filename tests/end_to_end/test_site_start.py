@@ -32,7 +32,7 @@ def test_a_site_is_checked_started_and_ended_and_an_altered_one_is_refused(tmp_p
         (kit / "local" / "site.yaml").write_text(f"data: {data / SITE}\n")
         assert [result for result in check_kit(kit) if result.state == "error"] == []
 
-        federation.run(SITE, [*FEDSWIN, "site", "start", str(kit)], FEDSWIN_SITE_DATA=str(data / SITE))
+        federation.run(SITE, [*FEDSWIN, "site", "start", str(kit)])
         federation.wait_until_connected([SITE])
         assert f"The log is {kit / 'log.txt'}" in federation.tail(SITE)
         assert len(federation.tail(SITE).splitlines()) == 1

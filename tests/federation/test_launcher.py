@@ -13,10 +13,12 @@ from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_constant import FLContextKey, ReservedKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.job_launcher_spec import JobReturnCode
+from nvflare.apis.utils.event import fire_event_to_components
 from nvflare.app_common.job_launcher.client_process_launcher import ClientProcessJobLauncher
 from nvflare.app_common.job_launcher.process_launcher import ProcessHandle
 from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
 from nvflare.fuel.f3.cellnet.utils import new_cell_message
+from nvflare.private.fed.app.utils import component_security_check
 from nvflare.private.fed.client.client_executor import REPORTABLE_JOB_FAILURES
 
 from fedswin.federation import launcher
@@ -41,6 +43,15 @@ def ended(code: str) -> subprocess.Popen[bytes]:
 def test_only_an_end_that_was_ordered_is_told(monkeypatch, code, expected):
     monkeypatch.setattr(ClientProcessJobLauncher, "launch_job", lambda *_: ProcessHandle(process=ended(code)))
     assert SiteLauncher().launch_job({"job_id": "1"}, None).poll() == expected
+
+
+def test_a_kit_that_was_altered_is_refused_in_the_way_that_ends_nvflares_process(tmp_path):
+    (tmp_path / "startup").mkdir()
+    context, workspace = FLContext(), SimpleNamespace(get_startup_kit_dir=lambda: str(tmp_path / "startup"))
+    context.set_prop(FLContextKey.WORKSPACE_OBJECT, workspace, private=True)
+    fire_event_to_components(EventType.SYSTEM_BOOTSTRAP, [SiteLauncher()], context)
+    with pytest.raises(RuntimeError, match="cannot read the kit's manifest"):
+        component_security_check(context)
 
 
 class Cell:

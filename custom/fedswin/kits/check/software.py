@@ -53,5 +53,4 @@ def _installed(name: str) -> str | None:
 
 
 def _minor(number: str) -> list[str]:
-    """Return the first two parts of a version, without what a build adds, as in ``2.13.0+cpu``."""
-    return number.partition("+")[0].split(".")[:2]
+    return number.split(".")[:2]
