@@ -93,7 +93,7 @@ def test_a_site_is_started_though_its_server_does_not_run(site: Path) -> None:
 
 
 def test_a_second_start_is_refused_and_a_stale_lock_is_not(site: Path) -> None:
-    with lock_run(site), pytest.raises(FedSwinError, match=r"is being written by process \d+.* End it first"):
+    with lock_run(site), pytest.raises(FedSwinError, match=r"is being written by process \d+.* end it and start"):
         start(site, print)
     assert (site / "lock.json").exists()
     with pytest.raises(StartedError):

@@ -39,7 +39,7 @@ def start(folder: Path, say: Callable[[str], None]) -> NoReturn:
     kit = read_kit(folder)
     _refuse_faults(kit)
     environment = {"MALLOC_ARENA_MAX": "4", **read_environment(kit.local), **os.environ}
-    with lock_run(kit.folder, advice="End it first, for a kit has one process.") as lock:
+    with lock_run(kit.folder, after="start the kit again") as lock:
         _refuse_second(kit)
         os.set_inheritable(lock.fileno(), True)  # the process and its jobs hold the lock until the last has ended
         say(f"Running until it is ended with Ctrl-C or SIGTERM. The log is {kit.folder / 'log.txt'}")

@@ -49,7 +49,7 @@ def test_the_authority_is_the_one_that_the_lead_said(site: Path) -> None:
 
 
 def test_a_path_that_breaks_the_command_line_of_a_job(site: Path) -> None:
-    for name in ("my kit", "kit#1", "kit'1", "kit\\1"):
+    for name in ("my kit", "kit'1", "kit\\1"):
         broken = site.rename(site.parent / name)
         assert [result.state for result in run(check_place, broken)] == ["error"], name
         broken.rename(site)

@@ -35,6 +35,6 @@ def check_place(context: Context) -> Iterator[Result]:
 
 def _survives(path: str) -> bool:
     try:
-        return shlex.split(path, comments=True) == [path]
+        return shlex.split(path) == [path]
     except ValueError:
         return False
