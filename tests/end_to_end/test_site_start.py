@@ -67,7 +67,7 @@ def check_refused(kit: Path, reason: str) -> None:
 def start_job(federation: RunningFederation) -> None:
     """Submit a job that trains for long, and wait until it does at the site."""
     endless = job(PRETRAIN | {"federation": {"rounds": 1, "local_steps": 100_000, "min_sites": 1}})
-    identity = submit(endless, initial_state(endless), federation.lead)
+    identity = submit(endless, initial_state(endless), federation.lead).job_id
     kept = federation.kits / SITE / "studies" / identity / "sites" / SITE / "lock.json"
     wait_until(kept.exists, federation)
     assert len(running(federation)) == 2

@@ -72,6 +72,12 @@ def test_checks_run_with_the_kits_environment_and_leave_no_trace(site: Path, mon
     assert "FEDSWIN_SITE_DATA" not in os.environ
 
 
+def test_what_stops_several_checks_is_told_once(site: Path) -> None:
+    (site / "local" / "site.yaml").write_text("gpu: 1\n")
+    states = {result.name: result.state for result in check_kit(site, offline=True) if result.state != "ok"}
+    assert states == {"policy": "error", "GPUs": "not done", "data": "not done", "network": "not done"}
+
+
 def test_a_wrong_environment_file_is_one_error(site: Path) -> None:
     (site / "local" / "environment").write_text("export A=1\n")
     errors = [result.name for result in check_kit(site, offline=True) if result.state == "error"]

@@ -32,12 +32,18 @@ SITE_START: tuple[Check, ...] = (*SERVER_START, ("policy", check_policy))
 
 
 def run_checks(checks: Sequence[Check], context: Context) -> Iterator[Result]:
-    """Run ``checks`` one after the other; one that fails is an error among the results, and does not end the others."""
+    """Run ``checks`` one after the other; one that fails is an error among the results, and does not end the others.
+
+    What stops several of them, such as a file that none can read, is told once.
+    """
+    told = set()
     for name, check in checks:
         try:
             yield from check(context)
         except FedSwinError as error:
-            yield Result(name, "error", str(error))
+            known = str(error) in told
+            yield Result(name, "not done", "for the same reason") if known else Result(name, "error", str(error))
+            told.add(str(error))
         except Exception as error:
             found = f"the check itself failed: {type(error).__name__}: {error}"
             yield Result(name, "error", found, "Report it to the developers of FedSwin.")
