@@ -21,6 +21,7 @@ import fedswin
 from fedswin.checksum import file_sha256
 from fedswin.durable import written_whole
 from fedswin.errors import FedSwinError
+from fedswin.kits.consortium import Kind
 
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
@@ -28,7 +29,6 @@ SIGNATURE = "manifest.sig"
 PACKAGES = ("torch", "monai", "numpy")
 """What a model's numbers depend on, beside FedSwin and NVFlare."""
 
-Kind = Literal["server", "site", "person"]
 Signer = Literal["authority", "participant"]
 
 _AGAIN = "Do not start the kit. Ask the study lead for it again"
@@ -101,7 +101,7 @@ def write_manifest(kit: Path, study: str, participant: str, kind: Kind, key: RSA
         files={name: file_sha256(kit / name) for name in _startup_files(kit)},
     )
     content = manifest.model_dump_json(indent=2) + "\n"
-    for name, text in ((MANIFEST, content), (SIGNATURE, f"{sign_content(content, key)}\n")):
+    for name, text in ((SIGNATURE, f"{sign_content(content, key)}\n"), (MANIFEST, content)):
         with written_whole(kit / name) as file:
             file.write(text.encode())
 
@@ -127,7 +127,26 @@ def fingerprint(kit: Path) -> str:
     Raises:
         DamagedKitError: if the kit has no such certificate.
     """
-    return cert_fingerprint_sha256(_certificate(kit, "rootCA.pem"))
+    return cert_fingerprint_sha256(root_certificate(kit))
+
+
+def root_certificate(kit: Path) -> x509.Certificate:
+    """Return the certificate of the authority that a kit trusts.
+
+    Raises:
+        DamagedKitError: if the kit has none.
+    """
+    return _certificate(kit, "rootCA.pem")
+
+
+def own_certificate(kit: Path) -> x509.Certificate:
+    """Return the certificate of a kit's participant.
+
+    Raises:
+        DamagedKitError: if the kit has none.
+    """
+    is_server = (kit / "startup" / "fed_server.json").is_file()
+    return _certificate(kit, "server.crt" if is_server else "client.crt")
 
 
 def check_manifest(kit: Path, authority: str | None = None) -> list[Fault]:
@@ -164,10 +183,10 @@ def check_manifest(kit: Path, authority: str | None = None) -> list[Fault]:
 
 
 def _is_signed(kit: Path, manifest: Manifest) -> bool:
-    root = signer = _certificate(kit, "rootCA.pem")
+    root = signer = root_certificate(kit)
     try:
         if manifest.signed_by == "participant":
-            signer = _certificate(kit, "server.crt" if manifest.kind == "server" else "client.crt")
+            signer = own_certificate(kit)
             signer.verify_directly_issued_by(root)
         verify_content((kit / MANIFEST).read_bytes(), (kit / SIGNATURE).read_text().strip(), signer.public_key())
     except (InvalidSignature, OSError, ValueError, TypeError):
