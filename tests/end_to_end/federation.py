@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from fedswin.federation.site_policy import SITE_POLICY
 from fedswin.kits.consortium import SERVER
 from fedswin.operations import local_federation
 from fedswin.operations.kit_processes import KitProcesses, kit_environment
+from fedswin.operations.process_family import MARK_VARIABLE
 
 LEAD = local_federation.LEAD
 MEMBER = "member@university.org"
@@ -43,6 +45,12 @@ class RunningFederation:
     def start(self, name: str, **environment: str) -> None:
         """Start the process of the kit ``name``, with something more in its environment."""
         self._processes.start(name, {**kit_environment(self._processes.record(), name), **environment})
+
+    def run(self, name: str, command: Sequence[str], **environment: str) -> subprocess.Popen[bytes]:
+        """Run ``command`` as the process of the kit ``name``; it counts among those that were started here."""
+        env = {**kit_environment(self._processes.record(), name), **environment, MARK_VARIABLE: str(self.kits / name)}
+        with self._processes.log(name).open("wb") as log:
+            return subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
 
     def wait_until_connected(self, sites: Sequence[str]) -> None:
         """Wait until the sites have connected to the server; fail with what one of the processes printed."""

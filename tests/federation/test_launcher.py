@@ -13,13 +13,15 @@ from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_constant import FLContextKey, ReservedKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.job_launcher_spec import JobReturnCode
+from nvflare.apis.utils.event import fire_event_to_components
 from nvflare.app_common.job_launcher.process_launcher import ProcessHandle
 from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
 from nvflare.fuel.f3.cellnet.utils import new_cell_message
+from nvflare.private.fed.app.utils import component_security_check
 from nvflare.private.fed.client.client_executor import REPORTABLE_JOB_FAILURES
 
 from fedswin.federation import launcher
-from fedswin.federation.launcher import SiteLauncher
+from fedswin.federation.launcher import ServerLauncher, SiteLauncher
 
 JOB = "7"
 
@@ -62,6 +64,16 @@ def test_code_that_a_job_brings_goes_before_what_is_installed(fl_ctx, monkeypatc
     (tmp_path / JOB / "fedswin").mkdir(parents=True)
     (tmp_path / JOB / "fedswin" / "__init__.py").write_text("__version__ = 'shipped'")
     assert run(check, fl_ctx, monkeypatch)[1].poll() == JobReturnCode.UNKNOWN
+
+
+@pytest.mark.parametrize("kind", [SiteLauncher, ServerLauncher])
+def test_a_kit_that_was_altered_is_refused_in_the_way_that_ends_nvflares_process(tmp_path, kind):
+    (tmp_path / "startup").mkdir()
+    context, workspace = FLContext(), SimpleNamespace(get_startup_kit_dir=lambda: str(tmp_path / "startup"))
+    context.set_prop(FLContextKey.WORKSPACE_OBJECT, workspace, private=True)
+    fire_event_to_components(EventType.SYSTEM_BOOTSTRAP, [kind()], context)
+    with pytest.raises(RuntimeError, match="cannot read the kit's manifest"):
+        component_security_check(context)
 
 
 class Cell:

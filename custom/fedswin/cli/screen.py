@@ -13,8 +13,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from fedswin.operations.jobs import JobEntry
 
-console = Console(highlight=False, soft_wrap=True)
-stderr = Console(highlight=False, soft_wrap=True, stderr=True)
+console = Console(highlight=False, soft_wrap=True, emoji=False)
+stderr = Console(highlight=False, soft_wrap=True, emoji=False, stderr=True)
 
 
 def print_outcome(out: Path) -> None:

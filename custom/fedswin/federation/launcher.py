@@ -7,11 +7,13 @@ import shlex
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_constant import FLContextKey, JobConstants
 from nvflare.apis.fl_context import FLContext
+from nvflare.apis.fl_exception import UnsafeComponentError
 from nvflare.apis.job_launcher_spec import JobReturnCode
 from nvflare.app_common.job_launcher.client_process_launcher import ClientProcessJobLauncher
 from nvflare.app_common.job_launcher.process_launcher import ProcessHandle, ProcessJobLauncher
@@ -24,6 +26,7 @@ from nvflare.utils.job_launcher_utils import get_credential_env
 from nvflare.utils.process_utils import spawn_process
 
 from fedswin.federation import messages
+from fedswin.kits.manifest import check_manifest
 
 _TRIES = 12
 _TRY_SECONDS = 5.0
@@ -44,6 +47,12 @@ class _JobLauncher(ProcessJobLauncher):
             environment["PYTHONPATH"] = os.pathsep.join([code, *sys.path])
         command = shlex.split(self.get_command(job_meta, fl_ctx))
         return ProcessHandle(process_adapter=spawn_process(command, environment))
+
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        """When the process of the kit starts, refuse a kit that was altered."""
+        super().handle_event(event_type, fl_ctx)
+        if event_type == EventType.SYSTEM_BOOTSTRAP:
+            _refuse_altered(Path(fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT).get_startup_kit_dir()))
 
 
 class ServerLauncher(_JobLauncher, ServerProcessJobLauncher):
@@ -86,6 +95,17 @@ class _SiteHandle(ProcessHandle):
         code = super().poll()
         self.has_died = code == JobReturnCode.EXECUTION_ERROR
         return JobReturnCode.UNKNOWN if self.has_died else code
+
+
+def _refuse_altered(startup: Path) -> None:
+    """Compare the kit with its manifest, however it was started: NVFlare itself compares nothing.
+
+    Raises:
+        UnsafeComponentError: if it was altered; it is the one error by which NVFlare then ends.
+    """
+    kit = startup.resolve().parent
+    if faults := check_manifest(kit):
+        raise UnsafeComponentError(f"{kit} was altered:" + "".join(f"\n- {fault}" for fault in faults))
 
 
 def _tell_server(cell: Cell, job_id: str) -> None:
