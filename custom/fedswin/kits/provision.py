@@ -16,7 +16,9 @@ from nvflare.lighter.impl.workspace import WorkspaceBuilder
 from nvflare.lighter.provisioner import Provisioner
 
 from fedswin.errors import FedSwinError
+from fedswin.kits.authority import private_key
 from fedswin.kits.consortium import AUTHORITY, SERVER, Consortium, load_consortium
+from fedswin.kits.manifest import Kind, write_manifest
 from fedswin.kits.policy import restrict_server, restrict_site
 from fedswin.output import refuse_output, staged
 
@@ -63,6 +65,14 @@ def _make_kits(plan: Consortium, work: Path, kits: Path) -> None:
     restrict_server(kits / SERVER / "local")
     for site in plan.sites:
         restrict_site(kits / site.name / "local")
+    key = private_key(kits / AUTHORITY)
+    for name, kind in _kinds(plan).items():
+        write_manifest(kits / name, plan.study, name, kind, key, "authority")
+
+
+def _kinds(plan: Consortium) -> dict[str, Kind]:
+    sites: dict[str, Kind] = {site.name: "site" for site in plan.sites}
+    return {SERVER: "server", **sites, **{person.email: "person" for person in plan.people}}
 
 
 def _run_provisioner(plan: Consortium, work: Path) -> Path:
