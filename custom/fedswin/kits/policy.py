@@ -69,10 +69,15 @@ def restrict_site(local: Path) -> None:
 
 
 def _derive(local: Path, name: str, change: Callable[[dict[str, Any]], None]) -> None:
-    """Write ``name`` from NVFlare's default for it; NVFlare reads the default only where there is no such file."""
-    content = json.loads((local / f"{name}.default").read_text())
+    """Write ``name`` from NVFlare's default for it, and the default too.
+
+    NVFlare reads the default where there is no such file, and ``nvflare deploy prepare`` starts from it.
+    """
+    default = local / f"{name}.default"
+    content = json.loads(default.read_text())
     change(content)
-    (local / name).write_text(json.dumps(content, indent=2) + "\n")
+    for path in (local / name, default):
+        path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def _change_rights(policy: dict[str, Any]) -> None:

@@ -1,0 +1,97 @@
+"""What a kit holds for the people who run it: a page to follow, the site's policy, units and recipes to deploy it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from string import Template
+
+import fedswin
+from fedswin.kits.consortium import Consortium, Hospital, Person
+from fedswin.kits.manifest import fingerprint
+
+_TEMPLATES = Path(__file__).with_name("templates")
+_NVFLARE_README = "readme.txt"
+"""NVFlare's own page; it says to run ``start.sh``, which checks nothing."""
+_FIRST_FREE_PORT = 1024
+"""Below it, only root may listen."""
+
+
+class _Text(Template):
+    """A template whose placeholders are ``@{name}``: its texts are full of the shell's ``$``."""
+
+    delimiter = "@"
+
+
+def write_server_files(kit: Path, plan: Consortium) -> None:
+    """Write the page, the environment and the service of the server's kit.
+
+    Args:
+        kit: the server's kit, as NVFlare made it.
+        plan: the consortium.
+    """
+    bind = "CAP_NET_BIND_SERVICE" if plan.server.port < _FIRST_FREE_PORT else ""
+    (kit / _NVFLARE_README).unlink(missing_ok=True)
+    _fill("server", kit, _common(kit, plan, plan.server.organization) | {"capabilities": bind})
+
+
+def write_site_files(kit: Path, plan: Consortium, site: Hospital) -> None:
+    """Write the page, the policy, the environment and the recipes of a site's kit; they name no other site.
+
+    Args:
+        kit: the site's kit, as NVFlare made it.
+        plan: the consortium.
+        site: the site.
+    """
+    (kit / _NVFLARE_README).unlink(missing_ok=True)
+    _fill("site", kit, _common(kit, plan, site.organization) | _site_values(site))
+
+
+def write_person_files(kit: Path, plan: Consortium, person: Person) -> None:
+    """Write the page of a person's kit, with the commands that the person's role may use.
+
+    Args:
+        kit: the person's kit, as NVFlare made it.
+        plan: the consortium.
+        person: the person.
+    """
+    about = {"email": person.email, "role": person.role}
+    _fill("lead" if person.submits else "watcher", kit, _common(kit, plan, person.organization) | about)
+
+
+def _common(kit: Path, plan: Consortium, organization: str) -> dict[str, str]:
+    return {
+        "study": plan.study,
+        "organization": organization,
+        "host": plan.server.host,
+        "port": str(plan.server.port),
+        "leads": ", ".join(person.email for person in plan.people if person.submits),
+        "fingerprint": fingerprint(kit),
+        "fedswin": fedswin.__version__,
+        **{name: version(name).partition("+")[0] for name in ("nvflare", "torch", "monai")},
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+    }
+
+
+def _site_values(site: Hospital) -> dict[str, str]:
+    request = f"\n    device_requests: [{{Count: {site.gpus}, Capabilities: [[gpu]]}}]"
+    numbers = ",".join(str(number) for number in range(site.gpus))
+    return {
+        "name": site.name,
+        "contact": f", {site.contact}" if site.contact else "",
+        "gpus": str(site.gpus),
+        "gpu_line": f"#CUDA_VISIBLE_DEVICES={numbers}" if site.gpus else "CUDA_VISIBLE_DEVICES=",
+        "docker_gpus": "--gpus all " if site.gpus else "",
+        "device_requests": request if site.gpus else "",
+    }
+
+
+def _fill(template: str, kit: Path, values: Mapping[str, str]) -> None:
+    """Write each file of a template folder into the kit; the names of files may have placeholders, too."""
+    root = _TEMPLATES / template
+    for source in sorted(path for path in root.rglob("*") if path.is_file()):
+        target = kit / _Text(source.relative_to(root).as_posix()).substitute(values)
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(_Text(source.read_text()).substitute(values))
