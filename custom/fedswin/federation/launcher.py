@@ -2,27 +2,73 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
+from nvflare.apis.event_type import EventType
+from nvflare.apis.fl_constant import FLContextKey, JobConstants
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.job_launcher_spec import JobReturnCode
 from nvflare.app_common.job_launcher.client_process_launcher import ClientProcessJobLauncher
 from nvflare.app_common.job_launcher.process_launcher import ProcessHandle
+from nvflare.fuel.f3.cellnet.cell import Cell
+from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
+from nvflare.fuel.f3.cellnet.fqcn import FQCN
+from nvflare.fuel.f3.cellnet.utils import new_cell_message
+
+from fedswin.federation import messages
+
+_TRIES = 12
+_TRY_SECONDS = 5.0
+"""The server's process of a job may still be starting when a site's has died already."""
 
 
 class SiteLauncher(ClientProcessJobLauncher):
     """Starts jobs as NVFlare does. A process that dies takes its site out of the job, and does not end it for all.
 
-    NVFlare would report the death as a failure of the job, and the server would abort it everywhere.
+    NVFlare would report the death as a failure of the job, and the server would abort it everywhere. Here the server's
+    process of the job is told, so that it waits for this site no longer.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._handles: dict[str, _SiteHandle] = {}
 
     def launch_job(self, job_meta: dict[str, Any], fl_ctx: FLContext) -> ProcessHandle:
         """Start the process of a job and return its handle."""
-        return _SiteHandle(process_adapter=super().launch_job(job_meta, fl_ctx).adapter)
+        handle = _SiteHandle(process_adapter=super().launch_job(job_meta, fl_ctx).adapter)
+        self._handles[job_meta[JobConstants.JOB_ID]] = handle
+        return handle
+
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        """When the process of a job has died, tell the server's process of that job."""
+        super().handle_event(event_type, fl_ctx)
+        if event_type == EventType.JOB_COMPLETED:
+            job_id = fl_ctx.get_prop(FLContextKey.CURRENT_JOB_ID)
+            handle = self._handles.pop(job_id, None)
+            if handle and handle.has_died:
+                cell = fl_ctx.get_engine().get_cell()
+                threading.Thread(target=_tell_server, args=(cell, job_id), name="lost", daemon=True).start()
 
 
 class _SiteHandle(ProcessHandle):
+    has_died = False
+
     def poll(self) -> int:
         """Return how the process ended; ``UNKNOWN``, which is not reported, if it has not or it died."""
         code = super().poll()
-        return JobReturnCode.UNKNOWN if code == JobReturnCode.EXECUTION_ERROR else code
+        self.has_died = code == JobReturnCode.EXECUTION_ERROR
+        return JobReturnCode.UNKNOWN if self.has_died else code
+
+
+def _tell_server(cell: Cell, job_id: str) -> None:
+    """Tell the server's process of a job that the one here has died, until it has heard it, or is gone too."""
+    server = FQCN.join([FQCN.ROOT_SERVER, job_id])
+    for _ in range(_TRIES):
+        reply = cell.send_request(
+            messages.CHANNEL, messages.LOST, server, new_cell_message({}), timeout=_TRY_SECONDS, optional=True
+        )
+        if reply.get_header(MessageHeaderKey.RETURN_CODE) == ReturnCode.OK:
+            return
+        time.sleep(_TRY_SECONDS)

@@ -19,7 +19,7 @@ class SitePolicy(Section):
 
     data: Path | None = None
     """The site's data folder, which the environment variable ``FEDSWIN_SITE_DATA`` goes before."""
-    studies: list[str] = ["*"]
+    studies: list[str] = Field(default_factory=lambda: ["*"])
     """Names of the jobs that may run here; ``*`` and ``?`` stand for any text and any character."""
     code_in_jobs: bool = False
     """Whether a job may bring code."""
@@ -31,7 +31,7 @@ class SitePolicy(Section):
     """The most CPU threads that a trainer process may use; null sets no limit."""
     min_cases: Annotated[int, Field(ge=1)] = 1
     """A job that finds fewer training cases does not train here."""
-    scalars: list[str] = ["*"]
+    scalars: list[str] = Field(default_factory=lambda: ["*"])
     """Names of the metrics and losses that may leave, with ``*`` and ``?`` as in ``studies``."""
 
     def allows_study(self, name: str) -> bool:

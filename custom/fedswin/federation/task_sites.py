@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -16,15 +17,23 @@ from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.apis.signal import Signal
 from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
 from nvflare.app_common.utils.fl_model_utils import FLModelUtils
+from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey
+from nvflare.fuel.f3.cellnet.defs import ReturnCode as CellReturnCode
+from nvflare.fuel.f3.cellnet.fqcn import FQCN
+from nvflare.fuel.f3.cellnet.utils import new_cell_message
+from nvflare.fuel.f3.message import Message
 from torch import Tensor
 
 from fedswin.federation import messages
 from fedswin.federation.refusal import UpdateRefusedError
 from fedswin.federation.sites import Answer, Question, StudyAbortedError
 
+_LOST = "its process of this job has ended"
 _POLL_SECONDS = 0.1
 _START_SECONDS = 600.0
 """How long a site's process may take to start, before it gives its first sign of life."""
+
+log = logging.getLogger(__name__)
 
 
 class TaskSites:
@@ -47,7 +56,9 @@ class TaskSites:
         self._lock = threading.Lock()
         self._receive: Callable[[Answer], None] | None = None
         self._failure: Exception | None = None
+        self._lost: set[str] = set()
         self._engine.register_aux_message_handler(messages.ALIVE, self._hear)
+        self._engine.get_cell().register_request_cb(messages.CHANNEL, messages.LOST, self._lose)
 
     def connected(self) -> list[str]:
         """Return the names of the sites that the job runs at, sorted."""
@@ -68,10 +79,14 @@ class TaskSites:
             Exception: what ``receive`` raises.
         """
         self._receive = receive
+        waiting = {site for question in questions for site in question.sites}
         try:
             for question in questions:
                 self._broadcast(question)
             while not is_over():
+                for site in sorted(self._lost & waiting):
+                    waiting.remove(site)
+                    self._hand_on(Answer(site, error=_LOST, leaves=True))
                 if self._failure:
                     raise self._failure
                 if self._abort_signal.triggered:
@@ -88,9 +103,12 @@ class TaskSites:
         self._controller.broadcast(task, self._fl_ctx, targets=list(question.sites), min_responses=0)
 
     def _result_received(self, client_task: ClientTask, fl_ctx: FLContext) -> None:
-        """Hand on an answer, one at a time; NVFlare calls this from the thread that it came in on."""
+        """Hand on an answer; NVFlare calls this from the thread that it came in on."""
         answer = read_answer(client_task.client, client_task.result)
         client_task.result = None  # NVFlare keeps the task for as long as others have not answered
+        self._hand_on(answer)
+
+    def _hand_on(self, answer: Answer) -> None:
         with self._lock:
             if self._receive:
                 try:
@@ -101,6 +119,12 @@ class TaskSites:
     def _hear(self, topic: str, request: Shareable, fl_ctx: FLContext) -> Shareable:
         self._heard[fl_ctx.get_peer_context().get_identity_name()] = time.monotonic()
         return make_reply(ReturnCode.OK)
+
+    def _lose(self, message: Message) -> Message:
+        site = FQCN.get_root(message.get_header(MessageHeaderKey.ORIGIN))
+        log.warning("%s: %s", site, _LOST)
+        self._lost.add(site)
+        return new_cell_message({MessageHeaderKey.RETURN_CODE: CellReturnCode.OK})
 
 
 def _write_question(question: Question) -> FLModel:

@@ -57,7 +57,8 @@ def test_one_study_outlives_its_sites_and_its_server(job: Job, data: Path, tmp_p
 
         wait_for_line(federation, study, 1)
         job_process(federation, "b", first).kill()
-        wait_for(federation, lambda: any("b" in record["missing"] for record in read_records(study)), "missing site")
+        lost = {"site": "b", "reason": "its process of this job has ended"}
+        wait_for(federation, lambda: any(lost in record["refused"] for record in read_records(study)), "lost site")
 
         federation.start("d", **{SITE_DATA_VARIABLE: str(data / "d")})
         federation.wait_until_connected([*SITES, "d"])
