@@ -20,7 +20,7 @@ from fedswin.kits.authority import private_key
 from fedswin.kits.consortium import AUTHORITY, SERVER, Consortium, load_consortium
 from fedswin.kits.manifest import Kind, write_manifest
 from fedswin.kits.policy import restrict_server, restrict_site
-from fedswin.kits.site_files import write_person_files, write_server_files, write_site_files
+from fedswin.kits.site_files import write_kit_files
 from fedswin.output import refuse_output, staged
 
 _SCHEME = "grpc"
@@ -64,12 +64,10 @@ def _make_kits(plan: Consortium, work: Path, kits: Path) -> None:
     (work / plan.study / "state").rename(kits / AUTHORITY)
     _make_private(kits / AUTHORITY)
     restrict_server(kits / SERVER / "local")
-    write_server_files(kits / SERVER, plan)
     for site in plan.sites:
         restrict_site(kits / site.name / "local")
-        write_site_files(kits / site.name, plan, site)
-    for person in plan.people:
-        write_person_files(kits / person.email, plan, person)
+    for name in plan.kit_names:
+        write_kit_files(kits / name, plan, name)
     key = private_key(kits / AUTHORITY)
     for name, kind in _kinds(plan).items():
         write_manifest(kits / name, plan.study, name, kind, key, "authority")

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 
 import fedswin
-from fedswin.kits.consortium import Consortium, Hospital, Person
+from fedswin.kits.consortium import SERVER, Consortium, Hospital, Server
 from fedswin.kits.manifest import fingerprint
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -25,40 +25,26 @@ class _Text(Template):
     delimiter = "@"
 
 
-def write_server_files(kit: Path, plan: Consortium) -> None:
-    """Write the page, the environment and the service of the server's kit.
+def write_kit_files(kit: Path, plan: Consortium, name: str) -> None:
+    """Write what a kit of the server, a site or a person holds outside of NVFlare's folder ``startup``.
+
+    The kit of a site names no other site.
 
     Args:
-        kit: the server's kit, as NVFlare made it.
+        kit: the kit, as NVFlare made it.
         plan: the consortium.
-    """
-    bind = "CAP_NET_BIND_SERVICE" if plan.server.port < _FIRST_FREE_PORT else ""
-    (kit / _NVFLARE_README).unlink(missing_ok=True)
-    _fill("server", kit, _common(kit, plan, plan.server.organization) | {"capabilities": bind})
-
-
-def write_site_files(kit: Path, plan: Consortium, site: Hospital) -> None:
-    """Write the page, the policy, the environment and the recipes of a site's kit; they name no other site.
-
-    Args:
-        kit: the site's kit, as NVFlare made it.
-        plan: the consortium.
-        site: the site.
+        name: whose kit it is, one of ``plan.kit_names``.
     """
     (kit / _NVFLARE_README).unlink(missing_ok=True)
-    _fill("site", kit, _common(kit, plan, site.organization) | _site_values(site))
-
-
-def write_person_files(kit: Path, plan: Consortium, person: Person) -> None:
-    """Write the page of a person's kit, with the commands that the person's role may use.
-
-    Args:
-        kit: the person's kit, as NVFlare made it.
-        plan: the consortium.
-        person: the person.
-    """
-    about = {"email": person.email, "role": person.role}
-    _fill("lead" if person.submits else "watcher", kit, _common(kit, plan, person.organization) | about)
+    if name == SERVER:
+        _fill("server", kit, _common(kit, plan, plan.server.organization) | _server_values(plan.server))
+    for site in plan.sites:
+        if site.name == name:
+            _fill("site", kit, _common(kit, plan, site.organization) | _site_values(site))
+    for person in plan.people:
+        if person.email == name:
+            about = {"email": name, "role": person.role}
+            _fill("lead" if person.submits else "watcher", kit, _common(kit, plan, person.organization) | about)
 
 
 def _common(kit: Path, plan: Consortium, organization: str) -> dict[str, str]:
@@ -73,6 +59,10 @@ def _common(kit: Path, plan: Consortium, organization: str) -> dict[str, str]:
         **{name: version(name).partition("+")[0] for name in ("nvflare", "torch", "monai")},
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
     }
+
+
+def _server_values(server: Server) -> dict[str, str]:
+    return {"capabilities": "CAP_NET_BIND_SERVICE" if server.port < _FIRST_FREE_PORT else ""}
 
 
 def _site_values(site: Hospital) -> dict[str, str]:
