@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-console = Console(highlight=False, soft_wrap=True)
-stderr = Console(highlight=False, soft_wrap=True, stderr=True)
+console = Console(highlight=False, soft_wrap=True, emoji=False)
+stderr = Console(highlight=False, soft_wrap=True, emoji=False, stderr=True)
 
 
 def print_outcome(out: Path) -> None:

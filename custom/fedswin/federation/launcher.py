@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_constant import FLContextKey, JobConstants
 from nvflare.apis.fl_context import FLContext
+from nvflare.apis.fl_exception import UnsafeComponentError
 from nvflare.apis.job_launcher_spec import JobReturnCode
 from nvflare.app_common.job_launcher.client_process_launcher import ClientProcessJobLauncher
 from nvflare.app_common.job_launcher.process_launcher import ProcessHandle
@@ -18,6 +20,7 @@ from nvflare.fuel.f3.cellnet.fqcn import FQCN
 from nvflare.fuel.f3.cellnet.utils import new_cell_message
 
 from fedswin.federation import messages
+from fedswin.kits.manifest import check_manifest
 
 _TRIES = 12
 _TRY_SECONDS = 5.0
@@ -42,8 +45,10 @@ class SiteLauncher(ClientProcessJobLauncher):
         return handle
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
-        """When the process of a job has died, tell the server's process of that job."""
+        """Refuse to start an altered kit. When the process of a job has died, tell the server's process of that job."""
         super().handle_event(event_type, fl_ctx)
+        if event_type == EventType.SYSTEM_BOOTSTRAP:
+            _refuse_altered(Path(fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT).get_startup_kit_dir()))
         if event_type == EventType.JOB_COMPLETED:
             job_id = fl_ctx.get_prop(FLContextKey.CURRENT_JOB_ID)
             handle = self._handles.pop(job_id, None)
@@ -60,6 +65,16 @@ class _SiteHandle(ProcessHandle):
         code = super().poll()
         self.has_died = code == JobReturnCode.EXECUTION_ERROR
         return JobReturnCode.UNKNOWN if self.has_died else code
+
+
+def _refuse_altered(startup: Path) -> None:
+    """Compare the kit with its manifest, however it was started: NVFlare itself compares nothing.
+
+    Raises:
+        UnsafeComponentError: if it was altered; it is the one error by which NVFlare then ends.
+    """
+    if faults := check_manifest(startup.resolve().parent):
+        raise UnsafeComponentError("".join(f"\n- {fault}" for fault in faults))
 
 
 def _tell_server(cell: Cell, job_id: str) -> None:

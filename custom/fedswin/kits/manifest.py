@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from nvflare.lighter.utils import sign_content, verify_content
 from nvflare.tool.cert.fingerprint import cert_fingerprint_sha256, normalize_sha256_fingerprint
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 import fedswin
 from fedswin.checksum import file_sha256
@@ -23,6 +24,9 @@ from fedswin.errors import FedSwinError
 
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
+
+PACKAGES = ("torch", "monai", "numpy")
+"""What a model's numbers depend on, beside FedSwin and NVFlare."""
 
 Kind = Literal["server", "site", "person"]
 Signer = Literal["authority", "participant"]
@@ -44,6 +48,8 @@ class Manifest(BaseModel):
     made: date
     fedswin: str
     nvflare: str
+    packages: dict[str, str] = Field(default_factory=dict)
+    """The versions of `PACKAGES` that the kit was made with."""
     authority: str
     """The fingerprint of the authority's certificate, as `fingerprint` returns it."""
     signed_by: Signer
@@ -89,6 +95,7 @@ def write_manifest(kit: Path, study: str, participant: str, kind: Kind, key: RSA
         made=date.today(),
         fedswin=fedswin.__version__,
         nvflare=nvflare.__version__,
+        packages={name: version(name) for name in PACKAGES},
         authority=fingerprint(kit),
         signed_by=signed_by,
         files={name: file_sha256(kit / name) for name in _startup_files(kit)},

@@ -1,0 +1,40 @@
+"""Whether a kit is as it was made, and lies where its process can run."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+
+from fedswin.kits.check.context import Context
+from fedswin.kits.check.result import Result
+from fedswin.kits.manifest import check_manifest, read_manifest
+
+
+def check_unaltered(context: Context) -> Iterator[Result]:
+    """Compare the kit with its manifest, and the manifest with the authority's signature."""
+    faults = check_manifest(context.kit.folder, context.authority)
+    for fault in faults:
+        yield Result("manifest", "error", fault.problem, f"{fault.fix}.")
+    if not faults:
+        manifest = read_manifest(context.kit.folder)
+        found = f"as it was made on {manifest.made} for {manifest.participant}, by the authority {manifest.authority}"
+        fix = "" if context.authority else "Compare that with what the study lead says; --authority does it for you."
+        yield Result("manifest", "ok", found, fix)
+
+
+def check_place(context: Context) -> Iterator[Result]:
+    """NVFlare writes paths into the command line of a job unquoted."""
+    broken = [path for path in (str(context.kit.folder), sys.executable) if not _survives(path)]
+    for path in broken:
+        fix = "Move it to a path of letters, digits, '/', '-', '_' and '.'."
+        yield Result("place", "error", f"'{path}': NVFlare cannot start a job from a path like this", fix)
+    if not broken:
+        yield Result("place", "ok", str(context.kit.folder))
+
+
+def _survives(path: str) -> bool:
+    try:
+        return shlex.split(path, comments=True) == [path]
+    except ValueError:
+        return False
