@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import typer.main
 import yaml
-from click import Command, Group
 from nvflare.app_opt.job_launcher.study_runtime import load_study_runtime_file
 from nvflare.private.fed.utils.app_authz import AppAuthzService
 
@@ -188,10 +187,11 @@ def test_what_nvflare_prepares_allows_no_more_than_the_kit(kits: Path, tmp_path:
     for key in ("class_allow_list", "class_list_enforcement_mode", "allow_log_streaming"):
         assert after[key] == before[key]
     assert before["allow_log_streaming"] is False
-    assert {component["id"] for component in after["components"]} == {"resource_manager", f"{runtime}_launcher"}
-    rights, policy = "local/authorization.json", "local/site.yaml"
-    for name in (rights, policy):
-        assert (prepared / name).read_bytes() == (kit / name).read_bytes()
+    components = {component["id"]: component["path"] for component in after["components"]}
+    assert set(components) == {"app_deployer", "resource_manager", f"{runtime}_launcher"}
+    assert components["app_deployer"] == "fedswin.federation.gate.SiteGate"
+    for name in ("authorization.json", "privacy.json", "site.yaml"):
+        assert (prepared / "local" / name).read_bytes() == (kit / "local" / name).read_bytes()
     assert (prepared / "startup" / f"start_{runtime}.sh").is_file()
 
 
@@ -210,34 +210,35 @@ def test_what_a_job_gets_in_docker(kits: Path) -> None:
 
 
 @pytest.mark.parametrize("runtime", ["docker", "slurm"])
-def test_nvflare_takes_a_jobs_own_image_for_code_which_no_role_may_send(runtime: str) -> None:
+def test_nvflare_takes_a_jobs_own_image_for_code_which_needs_the_right(runtime: str) -> None:
     meta: dict[str, Any] = {"launcher_spec": {"north": {runtime: {"image": "evil:latest"}}}}
     assert AppAuthzService.derive_local_app_info({}, meta, "north") == {"byoc": True}
     assert AppAuthzService.derive_local_app_info({}, {"launcher_spec": {}}, "north") == {}
 
 
-def commands(group: Group) -> Iterator[tuple[str, Command]]:
+def options_of(group: Any, prefix: str = "") -> Iterator[tuple[str, set[str]]]:
+    """Every command below ``group``, such as "site check", and its options."""
     for name, command in group.commands.items():
-        yield name, command
-        if isinstance(command, Group):
-            yield from ((f"{name} {inner}", found) for inner, found in commands(command))
+        yield f"{prefix}{name}", {option for parameter in command.params for option in parameter.opts}
+        if hasattr(command, "commands"):
+            yield from options_of(command, f"{name} ")
 
 
-def mentioned() -> dict[str, set[str]]:
-    """Every command of ours in a template or the checklist, with its long options."""
-    templates = [path for path in (REPOSITORY / "custom/fedswin/kits/templates").rglob("*") if path.is_file()]
-    found: dict[str, set[str]] = {}
-    known = dict(commands(typer.main.get_command(app)))  # type: ignore[arg-type]
-    for path in (*templates, REPOSITORY / "provisioning" / "GO_LIVE.md"):
-        for line in re.findall(r"\bfedswin (?:[a-z]+ ?)+[^`\n]*", path.read_text()):
-            _, first, *rest = line.split()
-            name = f"{first} {rest[0]}" if rest and isinstance(known.get(first), Group) else first
-            found.setdefault(name, set()).update(re.findall(r"--[a-z-]+", line.partition("#")[0]))
-    return found
+def mentioned() -> Iterator[tuple[Path, str]]:
+    """Every command of ours in a template or the checklist, up to the end of its line or of the code."""
+    templates = REPOSITORY / "custom" / "fedswin" / "kits" / "templates"
+    for path in (*templates.rglob("*"), REPOSITORY / "provisioning" / "GO_LIVE.md"):
+        for line in re.findall(r"\bfedswin [a-z][^`#\n]*", path.read_text()) if path.is_file() else ():
+            yield path, line
 
 
-def test_every_command_in_the_pages_exists() -> None:
-    known = dict(commands(typer.main.get_command(app)))  # type: ignore[arg-type]
-    for name, options in mentioned().items():
-        assert name in known, name
-        assert options <= {option for parameter in known[name].params for option in parameter.opts}, name
+def test_every_command_in_the_pages_exists_with_its_options() -> None:
+    known = dict(options_of(typer.main.get_command(app)))
+    seen = set()
+    for path, line in mentioned():
+        _, *words = line.split()
+        name = " ".join(words[:2]) if " ".join(words[:2]) in known else words[0]
+        assert name in known, (path, line)
+        assert set(re.findall(r"--[a-z-]+", line)) <= known[name], (path, line)
+        seen.add(name)
+    assert {"site check", "site start", "data check", "provision", "submit", "fetch", "abort"} <= seen

@@ -36,7 +36,9 @@ class SiteExecutor(ClientAPIExecutor):
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Tell the trainer where its job and its study are, and the server that this site lives, while the job runs."""
         if event_type == EventType.START_RUN:
-            config = Path(fl_ctx.get_engine().get_workspace().get_app_config_dir(fl_ctx.get_job_id()))
+            workspace = fl_ctx.get_engine().get_workspace()
+            config = Path(workspace.get_app_config_dir(fl_ctx.get_job_id()))
+            os.environ[messages.KIT_VARIABLE] = workspace.get_root_dir()
             os.environ[messages.JOB_FILE_VARIABLE] = str(config / messages.JOB_FILE)
             os.environ[messages.STUDY_FOLDER_VARIABLE] = str(study_folder(fl_ctx))
             self._heartbeat = Heartbeat(fl_ctx.get_engine())
