@@ -135,7 +135,7 @@ def run_federation(
         sites: each site's name and data folder.
         more_sites: sites that get a kit and are not started.
     """
-    port = _free_port()
+    port = free_port()
     consortium = folder / "consortium.yaml"
     consortium.write_text(yaml.safe_dump(_consortium(port, [*sites, *more_sites])))
     provision(consortium, folder / "kits")
@@ -162,7 +162,8 @@ def _consortium(port: int, sites: list[str]) -> dict[str, object]:
     }
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

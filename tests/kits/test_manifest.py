@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from fedswin.errors import FedSwinError
-from fedswin.kits.authority import private_key
+from fedswin.kits.authority import load_authority
 from fedswin.kits.manifest import check_manifest, fingerprint, read_manifest, write_manifest
 from fedswin.kits.provision import provision
 
@@ -149,9 +149,9 @@ def test_another_authoritys_certificate_alone_is_found_without(kit: Path, foreig
 
 def test_a_manifest_that_another_authority_signed_is_refused(kit: Path, foreign: Path) -> None:
     alter(kit)
-    write_manifest(kit, "abdominal_ct", "hospital_a", "site", private_key(foreign / "authority"), "authority")
+    write_manifest(kit, "abdominal_ct", "hospital_a", "site", load_authority(foreign / "authority").key, "authority")
     assert faults(kit) == ["manifest.json was not signed by the authority"]
-    write_manifest(kit, "abdominal_ct", "hospital_a", "site", private_key(foreign / "authority"), "participant")
+    write_manifest(kit, "abdominal_ct", "hospital_a", "site", load_authority(foreign / "authority").key, "participant")
     assert faults(kit) == ["manifest.json was not signed by this participant"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from nvflare.security.security import COMMAND_CATEGORIES
 
 from fedswin.errors import FedSwinError
 from fedswin.federation.storage import KitStorage
-from fedswin.kits import provision as module
+from fedswin.kits import make as module
 from fedswin.kits.consortium import load_consortium
 from fedswin.kits.provision import provision
 
@@ -30,7 +31,11 @@ Change = Callable[[dict[str, Any]], object]
 @pytest.fixture(scope="module")
 def kits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("provision") / "kits"
-    provision(EXAMPLE, out)
+    before = os.umask(0)  # of the most careless shell
+    try:
+        provision(EXAMPLE, out)
+    finally:
+        os.umask(before)
     return out
 
 
@@ -49,7 +54,7 @@ def read(path: Path) -> Any:
 def test_every_participant_gets_a_kit_and_the_terminal_stays_quiet(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    made = provision(EXAMPLE, tmp_path / "kits")
+    made = list(provision(EXAMPLE, tmp_path / "kits").made)
     assert [kit.name for kit in made] == ["server", *SITES, *PEOPLE]
     assert {path.name for path in (tmp_path / "kits").iterdir()} == {"authority", "server", *SITES, *PEOPLE}
     assert all((kit / "startup" / "rootCA.pem").is_file() for kit in made)
@@ -59,10 +64,10 @@ def test_every_participant_gets_a_kit_and_the_terminal_stays_quiet(
 
 
 def test_private_keys_are_their_owners_alone(kits: Path) -> None:
-    keys = [*kits.rglob("*.key"), *(kits / "authority").iterdir()]
-    assert len(keys) == 1 + len(SITES) + len(PEOPLE) + 1
-    assert {stat.S_IMODE(key.stat().st_mode) for key in keys} == {0o600}
-    assert stat.S_IMODE((kits / "authority").stat().st_mode) == 0o700
+    holding = [path for path in kits.rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()]
+    assert sorted(path.name for path in holding) == ["client.key"] * 4 + ["rootCA.key", "server.key"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in holding} == {0o600}
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in (kits, kits / "authority")} == {0o700}
 
 
 def test_each_kit_has_the_certificate_of_its_participant_from_the_same_authority(kits: Path) -> None:
@@ -226,13 +231,13 @@ def test_a_failure_midway_leaves_what_was_there(tmp_path: Path, monkeypatch: pyt
 
     out = tmp_path / "kits"
     provision(EXAMPLE, out)
-    before = (out / "authority" / "cert.json").read_bytes()
-    monkeypatch.setattr(module, "restrict_site", fail)
+    before = (out / "authority" / "rootCA.key").read_bytes()
+    monkeypatch.setattr(module, "restrict", fail)
     with pytest.raises(OSError, match="no space"):
         provision(EXAMPLE, out, overwrite=True)
     with pytest.raises(OSError, match="no space"):
         provision(EXAMPLE, tmp_path / "others")
-    assert (out / "authority" / "cert.json").read_bytes() == before
+    assert (out / "authority" / "rootCA.key").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["kits"]
 
 

@@ -22,6 +22,7 @@ from fedswin.cli import app
 from fedswin.config import parse_section
 from fedswin.federation.site_policy import SitePolicy, load_site_policy
 from fedswin.kits.manifest import check_manifest, fingerprint
+from fedswin.kits.policy import restrict_server, restrict_site
 from fedswin.kits.provision import provision
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -209,6 +210,16 @@ def test_what_a_job_gets_in_docker(kits: Path) -> None:
     assert "device_requests" not in kwargs["south"]
 
 
+def test_rules_made_again_from_what_nvflare_starts_from_are_the_same(kits: Path, tmp_path: Path) -> None:
+    for kit, restrict in (("north", restrict_site), ("server", restrict_server)):
+        rules = {path.name: path for path in (kits / kit / "local").glob("*.json")}
+        assert {"resources.json", "authorization.json"} <= set(rules)
+        again = shutil.copytree(kits / kit / "local", tmp_path / kit, ignore=shutil.ignore_patterns("*.json"))
+        restrict(again, code_in_jobs=False)
+        for name, path in rules.items():
+            assert (again / name).read_text() == path.read_text()
+
+
 @pytest.mark.parametrize("runtime", ["docker", "slurm"])
 def test_nvflare_takes_a_jobs_own_image_for_code_which_needs_the_right(runtime: str) -> None:
     meta: dict[str, Any] = {"launcher_spec": {"north": {runtime: {"image": "evil:latest"}}}}
@@ -228,7 +239,7 @@ def mentioned() -> Iterator[tuple[Path, str]]:
     """Every command of ours in a template or the checklist, up to the end of its line or of the code."""
     templates = REPOSITORY / "custom" / "fedswin" / "kits" / "templates"
     for path in (*templates.rglob("*"), REPOSITORY / "provisioning" / "GO_LIVE.md"):
-        for line in re.findall(r"\bfedswin [a-z][^`#\n]*", path.read_text()) if path.is_file() else ():
+        for line in re.findall(r"(?<![/\w])fedswin [a-z][^`#\n]*", path.read_text()) if path.is_file() else ():
             yield path, line
 
 

@@ -33,16 +33,46 @@ JobIdArgument = Annotated[str, typer.Argument(metavar="JOB_ID", help="The id tha
 def provision(
     consortium: Annotated[Path, typer.Argument(help="Who takes part: a YAML file.")],
     out: Annotated[Path, typer.Option("--out", help="The folder of kits to write.")],
+    renew: Annotated[
+        list[str] | None,
+        typer.Option("--renew", metavar="NAME", help="Give this kit a new key; * stands for any text. Repeatable."),
+    ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write a startup kit for the server, each site and each person of a consortium.
+
+    Kits that are there stay as they are: only those of new sites and people are added.
 
     Example: fedswin provision provisioning/example.yaml --out kits
     """
     from fedswin.kits.provision import provision as run
 
-    for kit in run(consortium, out, overwrite=overwrite):
-        console.print(str(kit), markup=False)
+    done = run(consortium, out, overwrite=overwrite, renew=renew or ())
+    for kit, ends in done.made.items():
+        console.print(f"{kit}: valid until {ends:%Y-%m-%d}", markup=False, soft_wrap=True)
+    if done.kept:
+        console.print(f"{done.kept} kits stay as they were")
+    console.print(f"authority: valid until {done.authority_ends:%Y-%m-%d}")
+    console.print(f"fingerprint: {done.authority}", soft_wrap=True)
+    if done.cut_short:
+        stderr.print("The authority ends earlier than certificate_days asks for, and the certificates with it.")
+
+
+@app.command()
+def adopt(
+    kit: Annotated[Path, typer.Argument(metavar="KIT", help="The folder that nvflare package wrote.")],
+) -> None:
+    """Restrict a kit whose key was made by its owner as fedswin provision does, and sign what is in it.
+
+    provisioning/distributed.md has all steps.
+
+    Example: fedswin adopt workspace/abdominal_ct/prod_00/hospital_c
+    """
+    from fedswin.kits.distributed import adopt as run
+
+    manifest = run(kit)
+    console.print(f"{kit}: {manifest.kind} {manifest.participant} of {manifest.study}", markup=False, soft_wrap=True)
+    console.print(f"fingerprint of the authority: {manifest.authority}", soft_wrap=True)
 
 
 @app.command()

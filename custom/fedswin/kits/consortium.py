@@ -11,11 +11,16 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from fedswin.config import Section, parse_section, read_mapping
+from fedswin.kits.authority import AUTHORITY_DAYS
 
 AUTHORITY = "authority"
 """The folder of the certificate authority, beside the kits."""
 SERVER = "server"
 """The folder of the server's kit."""
+CONSORTIUM = Path("local", "consortium.yaml")
+"""Where a person's kit has the consortium's file."""
+
+Kind = Literal["server", "site", "person"]
 
 
 def _matching(pattern: str, rule: str) -> Callable[[str], str]:
@@ -63,6 +68,8 @@ class Hospital(Section):
     """GPUs that the site offers; its process refuses to start where it finds fewer."""
     contact: Email | None = None
     """Whom to write to at the site; no other site is told."""
+    own_key: bool = False
+    """The site makes its private key itself, so no kit is made for it: provisioning/distributed.md."""
 
 
 class Person(Section):
@@ -87,16 +94,25 @@ class Consortium(Section):
     people: Annotated[list[Person], Field(min_length=1)]
     code_in_jobs: bool = False
     """Whether a lead or project_admin may send code with a job; each site must also say so in its own policy."""
+    certificate_days: Annotated[int, Field(ge=1, le=AUTHORITY_DAYS)] = 730
+    """How long a kit's certificate is valid. Two years outlast most studies, so that no site has to renew its kit in
+    the middle; and since nobody can call a certificate back, it is also how long a lost kit stays dangerous."""
 
     @property
-    def kit_names(self) -> list[str]:
-        """The folders of the kits: the server's, each site's, each person's."""
-        return [SERVER, *(site.name for site in self.sites), *(person.email for person in self.people)]
+    def kits(self) -> dict[str, Kind]:
+        """The kits to make, by the name of their folder: for the server, sites without an own key, people."""
+        own = [site.name for site in self.sites if site.own_key]
+        return {name: kind for name, kind in self._participants() if name not in own}
+
+    def _participants(self) -> list[tuple[str, Kind]]:
+        sites: list[tuple[str, Kind]] = [(site.name, "site") for site in self.sites]
+        return [(SERVER, "server"), *sites, *((person.email, "person") for person in self.people)]
 
     @model_validator(mode="after")
     def _check(self) -> Consortium:
-        names = [AUTHORITY, self.server.name.lower(), *(name.lower() for name in self.kit_names)]
-        twice = [name for name in self.kit_names if names.count(name.lower()) > 1]
+        participants = [name for name, _ in self._participants()]
+        names = [AUTHORITY, self.server.name.lower(), *(name.lower() for name in participants)]
+        twice = [name for name in participants if names.count(name.lower()) > 1]
         if twice:
             raise ValueError(
                 f"the name '{twice[-1]}' is used twice, or is one of '{SERVER}', '{AUTHORITY}' and the server's host"
@@ -114,6 +130,16 @@ def load_consortium(path: Path) -> Consortium:
     """
     content = read_mapping(path, "consortium file", "'study', 'server', 'sites' and 'people'")
     return parse_section(Consortium, content, str(path))
+
+
+def read_promises(kit: Path) -> dict[str, int]:
+    """Return how many GPUs each site of the consortium offers, as a person's kit knows it; nothing if it does not.
+
+    Raises:
+        FedSwinError: if the kit's copy of the consortium's file is damaged.
+    """
+    path = kit / CONSORTIUM
+    return {site.name: site.gpus for site in load_consortium(path).sites} if path.is_file() else {}
 
 
 def _is_loopback(host: str) -> bool:

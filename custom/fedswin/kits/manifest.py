@@ -21,6 +21,7 @@ import fedswin
 from fedswin.checksum import file_sha256
 from fedswin.durable import written_whole
 from fedswin.errors import FedSwinError
+from fedswin.kits.consortium import Kind
 
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
@@ -28,7 +29,6 @@ SIGNATURE = "manifest.sig"
 PACKAGES = ("torch", "monai", "numpy")
 """What a model's numbers depend on, beside FedSwin and NVFlare."""
 
-Kind = Literal["server", "site", "person"]
 Signer = Literal["authority", "participant"]
 
 _AGAIN = "Do not start the kit. Ask the study lead for it again"
@@ -130,6 +130,16 @@ def fingerprint(kit: Path) -> str:
     return cert_fingerprint_sha256(_certificate(kit, "rootCA.pem"))
 
 
+def own_certificate(kit: Path) -> x509.Certificate:
+    """Return the certificate of a kit's participant.
+
+    Raises:
+        DamagedKitError: if the kit has none.
+    """
+    is_server = (kit / "startup" / "fed_server.json").is_file()
+    return _certificate(kit, "server.crt" if is_server else "client.crt")
+
+
 def check_manifest(kit: Path, authority: str | None = None) -> list[Fault]:
     """Compare a kit with its manifest, and the manifest with its signature.
 
@@ -167,7 +177,7 @@ def _is_signed(kit: Path, manifest: Manifest) -> bool:
     root = signer = _certificate(kit, "rootCA.pem")
     try:
         if manifest.signed_by == "participant":
-            signer = _certificate(kit, "server.crt" if manifest.kind == "server" else "client.crt")
+            signer = own_certificate(kit)
             signer.verify_directly_issued_by(root)
         verify_content((kit / MANIFEST).read_bytes(), (kit / SIGNATURE).read_text().strip(), signer.public_key())
     except (InvalidSignature, OSError, ValueError, TypeError):

@@ -14,6 +14,7 @@ from fedswin.federation.gate import SiteGate
 from fedswin.federation.launcher import SiteLauncher
 from fedswin.federation.recipe import SERVER_CLASSES, SITE_CLASSES, class_paths
 from fedswin.federation.storage import KitStorage
+from fedswin.kits.consortium import Kind
 
 _DENIED = ("server-predeployed-flwr", "shell_commands")
 """Rights that no role has: to bring another framework's app, and to look at a site's files."""
@@ -27,6 +28,14 @@ _ADMIN_SECONDS = 300.0
 """How long the server waits for sites to take a job's files, which hold the initial weights; 10 s is too short."""
 _SCHEDULING = {"max_schedule_count": 4, "min_schedule_interval": 5.0, "max_schedule_interval": 20.0}
 """A job that asks for what the sites have not is given up within a minute; NVFlare would try for 40."""
+
+
+def restrict(kit: Path, kind: Kind, *, code_in_jobs: bool) -> None:
+    """Restrict what jobs and people may do with a kit as it comes from NVFlare; a person's kit takes no orders."""
+    if kind == "server":
+        restrict_server(kit / "local", code_in_jobs=code_in_jobs)
+    elif kind == "site":
+        restrict_site(kit / "local", code_in_jobs=code_in_jobs)
 
 
 def restrict_server(local: Path, *, code_in_jobs: bool) -> None:
@@ -71,8 +80,8 @@ def restrict_site(local: Path, *, code_in_jobs: bool) -> None:
     def change(resources: dict[str, Any]) -> None:
         resources["class_allow_list"] = class_paths(SITE_CLASSES)
         resources["allow_log_streaming"] = False
-        components = resources["components"]
-        resources["components"] = [entry for entry in components if entry["id"] != "site_log_streamer"]
+        others = ("site_log_streamer", SystemComponents.APP_DEPLOYER)
+        resources["components"] = [entry for entry in resources["components"] if entry["id"] not in others]
         resources["components"].append({"id": SystemComponents.APP_DEPLOYER, "path": gate, "args": {}})
         for component in resources["components"]:
             if component["id"] == "process_launcher":
@@ -84,7 +93,7 @@ def restrict_site(local: Path, *, code_in_jobs: bool) -> None:
 
 
 def _derive(local: Path, name: str, change: Callable[[dict[str, Any]], None]) -> None:
-    """Write ``name`` from NVFlare's default for it, and the default too.
+    """Write ``name`` from NVFlare's default for it, and the default too; a second time changes nothing.
 
     NVFlare reads the default where there is no such file, and ``nvflare deploy prepare`` starts from it.
     """

@@ -1,116 +1,193 @@
-"""From a consortium's file to the startup kits of its server, sites and people."""
+"""From a consortium's file to the startup kits of its server, sites and people, and from there to more of them."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import tempfile
+import os
+import shutil
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from nvflare.lighter.constants import CtxKey, PropKey
-from nvflare.lighter.entity import Project
-from nvflare.lighter.impl.cert import CertBuilder
-from nvflare.lighter.impl.static_file import StaticFileBuilder
-from nvflare.lighter.impl.workspace import WorkspaceBuilder
-from nvflare.lighter.provisioner import Provisioner
-
-from fedswin.errors import FedSwinError
-from fedswin.kits.authority import private_key
-from fedswin.kits.consortium import AUTHORITY, SERVER, Consortium, load_consortium
-from fedswin.kits.manifest import Kind, write_manifest
-from fedswin.kits.policy import restrict_server, restrict_site
-from fedswin.kits.site_files import write_kit_files
+from fedswin.errors import FedSwinError, nearest
+from fedswin.kits.authority import create_authority, load_authority
+from fedswin.kits.consortium import AUTHORITY, CONSORTIUM, Consortium, load_consortium
+from fedswin.kits.distributed import write_participants, write_profile
+from fedswin.kits.growth import require_growth
+from fedswin.kits.make import make_kits
+from fedswin.kits.manifest import MANIFEST, SIGNATURE, own_certificate
 from fedswin.output import refuse_output, staged
 
-_SCHEME = "grpc"
-"""NVFlare's default, http, drops the connection at a message over 4 MB, such as a job with its initial weights."""
 _PRICE = ": the kits in it then stop working, since they were signed by the authority that is replaced"
+_RECORD = Path(AUTHORITY, CONSORTIUM.name)
+"""The consortium's file as it was when the kits were made, below the folder of the kits."""
+_RENEWED = ("startup", MANIFEST, SIGNATURE)
+"""What a renewed kit gets anew. The rest is its owner's: policies, studies, logs."""
+_PARTIAL, _COMPLETE = ".partial", ".complete"
+"""Below the folder of the kits: what is being made, and what is made and about to be moved to its place."""
 
 
-def provision(consortium: Path, out: Path, *, overwrite: bool = False) -> list[Path]:
+@dataclass(frozen=True)
+class Provisioned:
+    """What `provision` has done.
+
+    Attributes:
+        made: the kits that are new, or have a new key, and when the certificate of each ends.
+        kept: how many kits are as they were.
+        authority: the fingerprint of the authority.
+        authority_ends: when the authority ends, and with it all that it signed.
+        cut_short: whether certificates end earlier than the consortium asks for, since the authority does.
+    """
+
+    made: dict[Path, datetime]
+    kept: int
+    authority: str
+    authority_ends: datetime
+    cut_short: bool
+
+
+def provision(consortium: Path, out: Path, *, overwrite: bool = False, renew: Sequence[str] = ()) -> Provisioned:
     """Make the startup kits of a consortium with NVFlare's provisioner.
 
     ``out`` then holds ``server``, a folder for each site and person, and ``authority``: the key that
-    signed all certificates, which must stay private.
+    signed all certificates, which must stay private. If it holds kits already, those that are not there yet
+    are added, and the others stay as they are. Whatever is killed: ``out`` is as it was, or the next call
+    completes it.
 
     Args:
         consortium: the consortium's file.
-        out: the folder to write; it appears whole or not at all.
+        out: the folder of the kits.
         overwrite: replace earlier kits at ``out``. Their authority goes too, so they work no longer.
-
-    Returns:
-        The folders of the kits.
+        renew: patterns: names of earlier kits that get a new key and certificate.
 
     Raises:
-        FedSwinError: if the file is wrong, ``out`` exists, or NVFlare cannot make the kits.
+        FedSwinError: if the file is wrong, the earlier kits do not fit it, ``out`` is something else, or NVFlare
+            cannot make the kits.
     """
     plan = load_consortium(consortium)
-    refuse_output(out, overwrite=overwrite, kind="a folder of kits", is_kind=_holds_kits, price=_PRICE)
-    with staged(out) as kits, tempfile.TemporaryDirectory(dir=kits.parent) as work:
-        _make_kits(plan, Path(work), kits)
-    return [out / name for name in plan.kit_names]
+    if renew and (overwrite or not _holds_kits(out)):
+        raise FedSwinError(f"--renew is for kits that stay, and {out} has none. Leave it out.")
+    if _holds_kits(out) and not overwrite:
+        names = _grow(plan, consortium, out, renew)
+    else:
+        refuse_output(out, overwrite=overwrite, kind="a folder of kits", is_kind=_holds_kits, price=_PRICE)
+        names = list(plan.kits)
+        with staged(out) as kits:
+            kits.chmod(0o700)
+            make_kits(plan, names, create_authority(kits / AUTHORITY, plan.study), kits)
+            _tell(plan, consortium, kits)
+    return _summary(plan, names, out)
 
 
 def _holds_kits(out: Path) -> bool:
     return (out / AUTHORITY).is_dir()
 
 
-def _make_kits(plan: Consortium, work: Path, kits: Path) -> None:
-    """Make the kits in ``work``, and move them to ``kits`` as the result shall be laid out."""
-    made = _run_provisioner(plan, work)
-    for kit, participant in zip(plan.kit_names, [plan.server.name, *plan.kit_names[1:]], strict=True):
-        (made / participant).rename(kits / kit)
-    (work / plan.study / "state").rename(kits / AUTHORITY)
-    _make_private(kits / AUTHORITY)
-    restrict_server(kits / SERVER / "local", code_in_jobs=plan.code_in_jobs)
-    for site in plan.sites:
-        restrict_site(kits / site.name / "local", code_in_jobs=plan.code_in_jobs)
-    for name in plan.kit_names:
-        write_kit_files(kits / name, plan, name)
-    key = private_key(kits / AUTHORITY)
-    for name, kind in _kinds(plan).items():
-        write_manifest(kits / name, plan.study, name, kind, key, "authority")
+def _grow(plan: Consortium, consortium: Path, out: Path, renew: Sequence[str]) -> list[str]:
+    """Add the kits that are not in ``out`` yet and renew others, and return the names of both."""
+    _complete(out)
+    old = _recorded(out)
+    renewed = _matched(renew, [name for name in plan.kits if name in old.kits])
+    require_growth(old, plan, renewed)
+    added = [name for name in plan.kits if name not in old.kits]
+    if taken := [name for name in added if os.path.lexists(out / name)]:
+        raise FedSwinError(f"{out / taken[0]} is in the way of a new kit. Move it to another folder.")
+    with _partial(out) as kits:
+        make_kits(plan, [*added, *renewed], load_authority(out / AUTHORITY), kits)
+        for name in renewed:
+            if (out / name).is_dir():
+                _take_out_what_stays(kits / name)
+        (kits / AUTHORITY).mkdir()
+        _tell(plan, consortium, kits, out)
+    _complete(out)
+    return [*added, *renewed]
 
 
-def _kinds(plan: Consortium) -> dict[str, Kind]:
-    sites: dict[str, Kind] = {site.name: "site" for site in plan.sites}
-    return {SERVER: "server", **sites, **{person.email: "person" for person in plan.people}}
+def _recorded(out: Path) -> Consortium:
+    if not (out / _RECORD).is_file():
+        raise FedSwinError(
+            f"{out} holds kits of an older FedSwin, which kept no record of them. Choose another --out, or add"
+            f" --overwrite to replace it{_PRICE}."
+        )
+    return load_consortium(out / _RECORD)
 
 
-def _run_provisioner(plan: Consortium, work: Path) -> Path:
-    """Run NVFlare's provisioner in ``work`` and return the folder that holds its kits."""
-    builders = [WorkspaceBuilder(), StaticFileBuilder(config_folder="config", scheme=_SCHEME), CertBuilder()]
-    silent = logging.Logger("provisioner")  # NVFlare prints where it is given none; its errors are in the context
-    silent.addHandler(logging.NullHandler())
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        context = Provisioner(str(work), builders).provision(_project(plan), logger=silent)
-    if context.get(CtxKey.BUILD_ERROR):
-        raise FedSwinError(f"NVFlare could not make the kits: {'; '.join(context.get_errors())}")
-    return Path(context.get_result_location())
+def _matched(patterns: Sequence[str], names: list[str]) -> list[str]:
+    def is_matched(name: str, chosen: Sequence[str]) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in chosen)
+
+    for pattern in patterns:
+        if not any(is_matched(name, [pattern]) for name in names):
+            raise FedSwinError(f"--renew {pattern}: no kit that was made here has this name{nearest(pattern, names)}.")
+    return [name for name in names if is_matched(name, patterns)]
 
 
-def _project(plan: Consortium) -> Project:
-    project = Project(plan.study, description="")
-    project.set_server(plan.server.name, plan.server.organization, _server_properties(plan))
-    for site in plan.sites:
-        capacity = {PropKey.NUM_GPUS: site.gpus, PropKey.GPU_MEM: 0}
-        project.add_client(site.name, site.organization, {PropKey.CAPACITY: capacity})
+def _take_out_what_stays(kit: Path) -> None:
+    for path in kit.iterdir():
+        if path.is_dir() and path.name not in _RENEWED:
+            shutil.rmtree(path)
+        elif path.name not in _RENEWED:
+            path.unlink()
+
+
+def _tell(plan: Consortium, consortium: Path, kits: Path, out: Path | None = None) -> None:
+    """Write into ``kits`` what changes with the consortium: for the authority, and for people with a kit in either."""
+    shutil.copyfile(consortium, kits / _RECORD)
+    write_profile(plan, kits / AUTHORITY)
+    write_participants(plan, kits)
     for person in plan.people:
-        project.add_admin(person.email, person.organization, {PropKey.ROLE: person.role})
-    return project
+        if any(folder and (folder / person.email).is_dir() for folder in (kits, out)):
+            (kits / person.email / CONSORTIUM).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(consortium, kits / person.email / CONSORTIUM)
 
 
-def _server_properties(plan: Consortium) -> dict[str, object]:
-    properties: dict[str, object] = {PropKey.FED_LEARN_PORT: plan.server.port}
-    if plan.server.name != plan.server.host:
-        properties[PropKey.HOST_NAMES] = [plan.server.host]
-    return properties
+@contextmanager
+def _partial(out: Path) -> Iterator[Path]:
+    """Give a folder for what is being made; it is ready to be moved to its place when the block ends well."""
+    room = out / _PARTIAL
+    try:
+        if room.is_dir():  # of a call that was killed
+            shutil.rmtree(room)
+        room.mkdir(mode=0o700)
+    except OSError as error:
+        raise FedSwinError(
+            f"{out}: cannot write there ({error.strerror}). Run it as the owner of the folder."
+        ) from None
+    try:
+        yield room
+        room.rename(out / _COMPLETE)
+    except BaseException:
+        shutil.rmtree(room)
+        raise
 
 
-def _make_private(authority: Path) -> None:
-    """NVFlare writes the root key, and a copy of everybody's key, readable for all."""
-    authority.chmod(0o700)
-    for path in authority.rglob("*"):
-        path.chmod(0o700 if path.is_dir() else 0o600)
+def _complete(out: Path) -> None:
+    """Move to its place what is made, or what is left of it if the process that did so was killed."""
+    if (out / _COMPLETE).is_dir():
+        _move(out / _COMPLETE, out)
+
+
+def _move(made: Path, place: Path, replaced: Collection[str] = ()) -> None:
+    """Move what is in ``made`` to ``place``, into the folders that are there but for those named in ``replaced``."""
+    for path in list(made.iterdir()):
+        target = place / path.name
+        if target.is_dir() and path.name not in replaced:
+            _move(path, target, _RENEWED)
+        else:
+            if target.is_dir():
+                shutil.rmtree(target)
+            path.replace(target)
+    made.rmdir()
+
+
+def _summary(plan: Consortium, names: list[str], out: Path) -> Provisioned:
+    authority = load_authority(out / AUTHORITY)
+    return Provisioned(
+        made={out / name: own_certificate(out / name).not_valid_after_utc for name in names},
+        kept=len(plan.kits) - len(names),
+        authority=authority.fingerprint,
+        authority_ends=authority.ends,
+        cut_short=authority.ends < datetime.now(timezone.utc) + timedelta(days=plan.certificate_days),
+    )

@@ -10,7 +10,6 @@ from string import Template
 
 import fedswin
 from fedswin.kits.consortium import SERVER, Consortium, Hospital, Server
-from fedswin.kits.manifest import fingerprint
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _NVFLARE_README = "readme.txt"
@@ -25,7 +24,7 @@ class _Text(Template):
     delimiter = "@"
 
 
-def write_kit_files(kit: Path, plan: Consortium, name: str) -> None:
+def write_kit_files(kit: Path, plan: Consortium, name: str, authority: str) -> None:
     """Write what a kit of the server, a site or a person holds outside of NVFlare's folder ``startup``.
 
     The kit of a site names no other site.
@@ -33,28 +32,28 @@ def write_kit_files(kit: Path, plan: Consortium, name: str) -> None:
     Args:
         kit: the kit, as NVFlare made it.
         plan: the consortium.
-        name: whose kit it is, one of ``plan.kit_names``.
+        name: whose kit it is: the server's, a site's or a person's.
+        authority: the fingerprint of the authority.
     """
     (kit / _NVFLARE_README).unlink(missing_ok=True)
+    common = _common(plan) | {"fingerprint": authority}
     if name == SERVER:
-        _fill("server", kit, _common(kit, plan, plan.server.organization) | _server_values(plan.server))
+        _fill("server", kit, common | {"organization": plan.server.organization} | _server_values(plan.server))
     for site in plan.sites:
         if site.name == name:
-            _fill("site", kit, _common(kit, plan, site.organization) | _site_values(site))
+            _fill("site", kit, common | _site_values(site))
     for person in plan.people:
         if person.email == name:
-            about = {"email": name, "role": person.role}
-            _fill("lead" if person.submits else "watcher", kit, _common(kit, plan, person.organization) | about)
+            about = {"email": name, "role": person.role, "organization": person.organization}
+            _fill("lead" if person.submits else "watcher", kit, common | about)
 
 
-def _common(kit: Path, plan: Consortium, organization: str) -> dict[str, str]:
+def _common(plan: Consortium) -> dict[str, str]:
     return {
         "study": plan.study,
-        "organization": organization,
         "host": plan.server.host,
         "port": str(plan.server.port),
         "leads": ", ".join(person.email for person in plan.people if person.submits),
-        "fingerprint": fingerprint(kit),
         "fedswin": fedswin.__version__,
         **{name: version(name).partition("+")[0] for name in ("nvflare", "torch", "monai")},
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
@@ -70,6 +69,7 @@ def _site_values(site: Hospital) -> dict[str, str]:
     numbers = ",".join(str(number) for number in range(site.gpus))
     return {
         "name": site.name,
+        "organization": site.organization,
         "contact": f", {site.contact}" if site.contact else "",
         "gpus": str(site.gpus),
         "gpu_line": f"#CUDA_VISIBLE_DEVICES={numbers}" if site.gpus else "CUDA_VISIBLE_DEVICES=",
