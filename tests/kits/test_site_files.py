@@ -32,6 +32,7 @@ PLAN: dict[str, Any] = {
     "sites": [
         {"name": "north", "organization": "north_clinic", "gpus": 2, "contact": "ada@north-clinic.org"},
         {"name": "south", "organization": "south_clinic", "contact": "ben@south-clinic.org"},
+        {"name": "west", "organization": "west_clinic"},
     ],
     "people": [
         {"email": "lead@university.org", "organization": "university", "role": "lead"},
@@ -75,7 +76,7 @@ def test_each_kit_has_its_files_and_no_page_that_says_otherwise(kits: Path) -> N
         assert not check_manifest(kits / kit)
 
 
-@pytest.mark.parametrize("kit", ["server", "north", "south", "lead@university.org", "carl@south-clinic.org"])
+@pytest.mark.parametrize("kit", ["server", "north", "west", "lead@university.org", "carl@south-clinic.org"])
 def test_every_placeholder_is_filled(kits: Path, kit: str) -> None:
     for name, text in texts(kits / kit).items():
         assert "@{" not in text, name
