@@ -23,7 +23,6 @@ from fedswin.operations.admin import COMPLETED, Federation, wait_for_job
 from fedswin.operations.submit import submit
 from fedswin.weights.handover import initial_state
 
-ADMIN = "admin@university.org"
 OWN = "hospital_own"
 JOB = Path(__file__).resolve().parents[2] / "jobs" / "demo" / "pretrain.yaml"
 JOB_SECONDS = 240.0
@@ -71,7 +70,6 @@ def first_consortium() -> dict[str, object]:
         ],
         "people": [
             {"email": LEAD, "organization": "university", "role": "lead"},
-            {"email": ADMIN, "organization": "university", "role": "project_admin"},
         ],
     }
 
@@ -103,7 +101,7 @@ def make_own_kit(kits: Path, tmp_path: Path) -> Path:
 
 
 def check_a_site_is_barred(federation: RunningFederation, folder: Path, others: list[str]) -> None:
-    run(folder, "nvflare", "system", "disable-client", OWN, "--force", "--startup-kit", str(federation.kits / ADMIN))
+    run(folder, "nvflare", "system", "disable-client", OWN, "--force", "--startup-kit", str(federation.lead))
     deadline = time.monotonic() + 20
     with Federation(federation.lead) as session:
         while time.monotonic() < deadline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def with_own_key(folder: Path) -> Path:
 def as_nvflare_makes_it(kit: Path, out: Path) -> Path:
     """A copy without what FedSwin adds."""
     shutil.copytree(kit, out)
-    for name in ("manifest.json", "manifest.sig", "local/resources.json", "local/authorization.json"):
+    policies = (f"local/{name}.json" for name in ("resources", "authorization", "privacy"))
+    for name in ("manifest.json", "manifest.sig", *policies):
         (out / name).unlink(missing_ok=True)
     return out
 
@@ -84,6 +86,16 @@ def test_an_adopted_kit_is_as_provision_makes_it(kits: Path, tmp_path: Path, nam
         path.relative_to(expected): path.read_bytes() for path in (expected / "local").rglob("*") if path.is_file()
     }
     assert check_manifest(kit, fingerprint(kits / name)) == []
+
+
+def test_an_adopted_kit_lets_code_in_only_if_it_is_told(kits: Path, tmp_path: Path) -> None:
+    allowed = []
+    for arguments in ([], ["--code-in-jobs"]):
+        kit = as_nvflare_makes_it(kits / "hospital_a", tmp_path / f"kit{len(arguments)}")
+        CliRunner().invoke(app, ["adopt", str(kit), *arguments])
+        permissions = json.loads((kit / "local" / "authorization.json").read_text())["permissions"]
+        allowed.append(permissions["lead"]["byoc"])
+    assert allowed == ["none", "any"]
 
 
 def test_a_change_after_the_adoption_is_seen(kits: Path, tmp_path: Path) -> None:

@@ -113,6 +113,7 @@ def test_a_renewed_kit_has_a_new_key_and_keeps_what_is_its_owners(kits: Path) ->
     (kits / "hospital_a" / "local" / "site.yaml").write_text("data: /data/ct\n")
     (kits / "hospital_a" / "studies").mkdir()
     before = contents(kits)
+    (kits / "hospital_a" / "startup" / "of_an_older_nvflare.sh").touch()
     done = provision(EXAMPLE, kits, renew=["hospital_a"])
     after = contents(kits)
     assert list(done.made) == [kits / "hospital_a"]
@@ -161,6 +162,12 @@ def test_no_certificate_outlives_its_authority_and_that_is_said(
     assert f"hospital_a: valid until {root.not_valid_after_utc:%Y-%m-%d}\n" in result.stdout
 
 
+def test_a_fingerprint_is_printed_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authority_module, "cert_fingerprint_sha256", lambda certificate: "SHA256:AB:CD:AB")
+    result = CliRunner().invoke(app, ["provision", str(EXAMPLE), "--out", str(tmp_path / "kits")])
+    assert "fingerprint: SHA256:AB:CD:AB\n" in result.stdout
+
+
 def test_an_authority_that_has_ended_signs_nothing(kits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(kits / "authority")
     monkeypatch.setattr(authority_module, "AUTHORITY_DAYS", -0.5)
@@ -187,6 +194,7 @@ REFUSED: dict[str, tuple[Change, list[str]]] = {
     ),
     "port": (lambda c: c["server"].update(port=9000), ["and is localhost:9000 of university"]),
     "study": (lambda c: c.update(study="heart"), ["it was 'abdominal_ct' and is 'heart'", "another --out"]),
+    "code": (lambda c: c.update(code_in_jobs=True), ["code_in_jobs: every kit says who may send code"]),
     "two things": (
         lambda c: (c["sites"].pop(1), c["server"].update(port=9000)),
         ["hospital_b is gone", "localhost:9000"],

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from fedswin.cli.options import (
+    CodeOption,
     InitOption,
     JobArgument,
     JsonOption,
@@ -50,10 +51,12 @@ def provision(
     done = run(consortium, out, overwrite=overwrite, renew=renew or ())
     for kit, ends in done.made.items():
         console.print(f"{kit}: valid until {ends:%Y-%m-%d}", markup=False, soft_wrap=True)
+    for participant in done.requested:
+        console.print(f"{participant}: for a site that makes its own key", markup=False, soft_wrap=True)
     if done.kept:
-        console.print(f"{done.kept} kits stay as they were")
+        console.print(f"kits that stay as they were: {done.kept}")
     console.print(f"authority: valid until {done.authority_ends:%Y-%m-%d}")
-    console.print(f"fingerprint: {done.authority}", soft_wrap=True)
+    print(f"fingerprint: {done.authority}")  # rich would take the CD and AB in one for a disk and a blood group
     if done.cut_short:
         stderr.print("The authority ends earlier than certificate_days asks for, and the certificates with it.")
 
@@ -61,6 +64,9 @@ def provision(
 @app.command()
 def adopt(
     kit: Annotated[Path, typer.Argument(metavar="KIT", help="The folder that nvflare package wrote.")],
+    code_in_jobs: Annotated[
+        bool, typer.Option("--code-in-jobs", help="The consortium's file says code_in_jobs: true.")
+    ] = False,
 ) -> None:
     """Restrict a kit whose key was made by its owner as fedswin provision does, and sign what is in it.
 
@@ -70,9 +76,9 @@ def adopt(
     """
     from fedswin.kits.distributed import adopt as run
 
-    manifest = run(kit)
+    manifest = run(kit, code_in_jobs=code_in_jobs)
     console.print(f"{kit}: {manifest.kind} {manifest.participant} of {manifest.study}", markup=False, soft_wrap=True)
-    console.print(f"fingerprint of the authority: {manifest.authority}", soft_wrap=True)
+    print(f"fingerprint of the authority: {manifest.authority}")
 
 
 @app.command()
@@ -86,9 +92,11 @@ def submit(
             "--resume", metavar="JOB_ID", help="Go on with the study of this job, at the sites connected now."
         ),
     ] = None,
+    code: CodeOption = "installed",
     settings: SetOption = None,
+    json: JsonOption = False,
 ) -> None:
-    """Submit a job to a running federation, and print its id, alone on stdout.
+    """Submit a job to a running federation, and print its id, alone on stdout; what each site decided goes to stderr.
 
     With --resume a job that still runs is ended first, after the round that is under way.
 
@@ -101,9 +109,18 @@ def submit(
     if resume and init:
         raise FedSwinError("--init starts a study and --resume goes on with one. Give one of the two.")
     if resume:
-        print(operation.submit_next_segment(study, resume, kit))
+        submission = operation.submit_next_segment(study, resume, kit, code=code)
     else:
-        print(operation.submit(study, plan_initial_state(study, init, stderr), kit))
+        submission = operation.submit(study, plan_initial_state(study, init, stderr), kit, code=code)
+    if json:
+        decisions = [decision._asdict() for decision in submission.decisions]
+        print_json({"job_id": submission.job_id, "decisions": decisions})
+        return
+    for decision in submission.decisions:
+        stderr.print(str(decision), markup=False)
+    if not submission.decisions:
+        stderr.print("The job waits until others have ended. Watch it with: fedswin monitor", submission.job_id)
+    print(submission.job_id)
 
 
 @app.command()
@@ -112,6 +129,10 @@ def fetch(
     kit: KitOption,
     out: OutOption,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the job has ended.")] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="The longest to --wait. Default: as long as it takes.", min=0),
+    ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Bring the run folder of a job that has ended.
@@ -120,7 +141,9 @@ def fetch(
     """
     from fedswin.operations.fetch import fetch as run
 
-    run(job_id, kit, out, wait=wait, overwrite=overwrite)
+    if timeout is not None and not wait:
+        raise FedSwinError("--timeout says how long to --wait. Add --wait, or leave it out.")
+    run(job_id, kit, out, wait=wait, timeout=timeout, overwrite=overwrite)
     print_outcome(out)
 
 
@@ -192,6 +215,7 @@ def export(
         str | None, typer.Option(help="The sites that take part: names with commas between. Default: the job's.")
     ] = None,
     init: InitOption = None,
+    code: CodeOption = "installed",
     settings: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -205,7 +229,7 @@ def export(
     study = load_job(job, settings or ())
     names = sites.split(",") if sites else study.federation.sites
     for path in export_for_review(
-        study, names or (), plan_initial_state(study, init, stderr), out, overwrite=overwrite
+        study, names or (), plan_initial_state(study, init, stderr), out, code=code, overwrite=overwrite
     ):
         console.print(str(path), markup=False)
 

@@ -92,11 +92,11 @@ class Consortium(Section):
     server: Server
     sites: Annotated[list[Hospital], Field(min_length=1)]
     people: Annotated[list[Person], Field(min_length=1)]
-    code_in_jobs: bool = False
-    """Whether a lead or project_admin may send code with a job; each site must also say so in its own policy."""
     certificate_days: Annotated[int, Field(ge=1, le=AUTHORITY_DAYS)] = 730
     """How long a kit's certificate is valid. Two years outlast most studies, so that no site has to renew its kit in
     the middle; and since nobody can call a certificate back, it is also how long a lost kit stays dangerous."""
+    code_in_jobs: bool = False
+    """Whether a lead or project_admin may send code with a job; each site must also say so in its own policy."""
 
     @property
     def kits(self) -> dict[str, Kind]:

@@ -17,6 +17,9 @@ from fedswin.kits.make import STATIC_FILES, capacity
 from fedswin.kits.manifest import MANIFEST, Manifest, own_certificate, read_manifest, write_manifest
 from fedswin.kits.policy import restrict
 
+PARTICIPANT = "participant.yaml"
+"""What `nvflare cert request` reads, in the folder that would be the site's kit."""
+
 _CONFIGURATIONS: dict[str, Kind] = {
     "fed_server.json": "server",
     "fed_client.json": "site",
@@ -47,13 +50,17 @@ def write_participants(plan: Consortium, kits: Path) -> None:
                 "participants": [{**participant, PropKey.CAPACITY: capacity(site)}],
                 "builders": [{"path": class_paths((StaticFileBuilder,))[0], "args": STATIC_FILES}],
             }
-            _write(kits / site.name / "participant.yaml", content)
+            _write(kits / site.name / PARTICIPANT, content)
 
 
-def adopt(kit: Path) -> Manifest:
+def adopt(kit: Path, *, code_in_jobs: bool = False) -> Manifest:
     """Make a kit of `nvflare package` what `fedswin provision` makes: with the kits' policy, and a manifest.
 
     The manifest is signed with the participant's own key, since the authority never sees the kit.
+
+    Args:
+        kit: the folder of the kit.
+        code_in_jobs: whether a lead or project_admin may send code with a job, as the consortium's file says.
 
     Returns:
         The manifest.
@@ -67,7 +74,7 @@ def adopt(kit: Path) -> Manifest:
     kinds = [kind for name, kind in _CONFIGURATIONS.items() if (startup / name).is_file()]
     if not kinds:
         raise FedSwinError(f"{kit} is no kit. Give the folder that holds 'startup' and 'local'.")
-    restrict(kit, kinds[0], code_in_jobs=False)
+    restrict(kit, kinds[0], code_in_jobs=code_in_jobs)
     key = load_private_key_file(startup / ("server.key" if kinds[0] == "server" else "client.key"))
     study, participant = (
         str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)

@@ -8,7 +8,7 @@ from fedswin.errors import FedSwinError
 from fedswin.kits.consortium import Consortium
 
 _OVERWRITE = "With --overwrite all kits are made again, with a new authority, and must be handed over again"
-_IN_FORCE = "the old certificate stays valid until it ends"
+_IN_FORCE = "stays valid until it ends"
 
 
 def require_growth(old: Consortium, new: Consortium, renewed: Collection[str]) -> None:
@@ -29,13 +29,15 @@ def _other_federation(old: Consortium, new: Consortium) -> Iterator[str]:
     if new.server != old.server:
         was, now = (f"{server.host}:{server.port} of {server.organization}" for server in (old.server, new.server))
         yield f"server: it was {was} and is {now}, and every kit says where the server is. {_OVERWRITE}"
+    if new.code_in_jobs != old.code_in_jobs:
+        yield f"code_in_jobs: every kit says who may send code with a job. Put it back. {_OVERWRITE}"
 
 
 def _gone(old: Consortium, new: Consortium) -> Iterator[str]:
     for name in sorted(set(_identities(old)) - set(_identities(new))):
         yield (
-            f"{name} is gone, but {_IN_FORCE}. Keep it in the file and bar it at the server: see 'Somebody leaves' in"
-            f" provisioning/README.md. {_OVERWRITE}"
+            f"{name} is gone, but its certificate {_IN_FORCE}. Keep it in the file and bar it at the server: see"
+            f" 'Somebody leaves' in provisioning/README.md. {_OVERWRITE}"
         )
 
 
@@ -45,7 +47,7 @@ def _other_identity(old: Consortium, new: Consortium, renewed: Collection[str]) 
         if name in after and before[name] != after[name] and name not in renewed:
             yield (
                 f"{name}: it was {before[name]} and is {after[name]}. Its certificate says so: put it back, or add"
-                f" --renew {name} for a new one; {_IN_FORCE}"
+                f" --renew {name} for a new one; the old one {_IN_FORCE}"
             )
 
 

@@ -11,7 +11,7 @@ from nvflare.apis.fl_constant import SystemComponents
 
 from fedswin.federation.agreed import AgreedOnly
 from fedswin.federation.gate import SiteGate
-from fedswin.federation.launcher import SiteLauncher
+from fedswin.federation.launcher import ServerLauncher, SiteLauncher
 from fedswin.federation.recipe import SERVER_CLASSES, SITE_CLASSES, class_paths
 from fedswin.federation.storage import KitStorage
 from fedswin.kits.consortium import Kind
@@ -45,7 +45,7 @@ def restrict_server(local: Path, *, code_in_jobs: bool) -> None:
         local: the folder ``local`` of the server's kit.
         code_in_jobs: whether those who submit jobs may send code with them.
     """
-    (storage,) = class_paths((KitStorage,))
+    storage, launcher = class_paths((KitStorage, ServerLauncher))
 
     def change(resources: dict[str, Any]) -> None:
         resources["class_allow_list"] = class_paths(SERVER_CLASSES)
@@ -61,6 +61,8 @@ def restrict_server(local: Path, *, code_in_jobs: bool) -> None:
                 component["path"] = storage
             elif component["id"] == "job_scheduler":
                 component["args"] |= _SCHEDULING
+            elif component["id"] == "process_launcher":
+                component["path"] = launcher
 
     _derive(local, "resources.json", change)
     _derive(local, "authorization.json", lambda policy: _change_rights(policy, code_in_jobs))

@@ -14,7 +14,7 @@ from pathlib import Path
 from fedswin.errors import FedSwinError, nearest
 from fedswin.kits.authority import create_authority, load_authority
 from fedswin.kits.consortium import AUTHORITY, CONSORTIUM, Consortium, load_consortium
-from fedswin.kits.distributed import write_participants, write_profile
+from fedswin.kits.distributed import PARTICIPANT, write_participants, write_profile
 from fedswin.kits.growth import require_growth
 from fedswin.kits.make import make_kits
 from fedswin.kits.manifest import MANIFEST, SIGNATURE, own_certificate
@@ -35,6 +35,7 @@ class Provisioned:
 
     Attributes:
         made: the kits that are new, or have a new key, and when the certificate of each ends.
+        requested: for each site that makes its own key, the file that it does so with.
         kept: how many kits are as they were.
         authority: the fingerprint of the authority.
         authority_ends: when the authority ends, and with it all that it signed.
@@ -42,6 +43,7 @@ class Provisioned:
     """
 
     made: dict[Path, datetime]
+    requested: list[Path]
     kept: int
     authority: str
     authority_ends: datetime
@@ -186,6 +188,7 @@ def _summary(plan: Consortium, names: list[str], out: Path) -> Provisioned:
     authority = load_authority(out / AUTHORITY)
     return Provisioned(
         made={out / name: own_certificate(out / name).not_valid_after_utc for name in names},
+        requested=[out / site.name / PARTICIPANT for site in plan.sites if site.own_key],
         kept=len(plan.kits) - len(names),
         authority=authority.fingerprint,
         authority_ends=authority.ends,
