@@ -80,6 +80,17 @@ def test_an_exported_job_is_taken(deploy: Deploy, app: Path) -> None:
     assert deploy(app, "studies: ['demo_*']") == ""
 
 
+def test_a_kit_that_nvflare_prepared_for_containers_has_its_default_alone(deploy: Deploy, app: Path, kit: Path) -> None:
+    resources = kit / "local" / "resources.json"
+    moved = resources.rename(kit / "moved.json")
+    try:
+        assert deploy(app) == ""
+        change(app, lambda config: config["executors"][0].update(executor={"path": "x", "args": {}}))
+        assert "it uses the class x" in deploy(app)
+    finally:
+        moved.rename(resources)
+
+
 def test_a_job_of_another_name_is_refused(deploy: Deploy, app: Path) -> None:
     assert deploy(app, "studies: [finetune_*]") == "this site takes no part in jobs called 'demo_pretrain'"
 

@@ -63,13 +63,13 @@ def _judge(workspace: Workspace, job_id: str, meta: dict[str, Any]) -> str:
             "" if policy.code_in_jobs else "it brings code, and this site runs none (code_in_jobs in its site.yaml)"
         )
     else:
-        refusal = _judge_classes(kit, app)
+        refusal = _judge_classes(Path(workspace.get_resources_file_path()), app)
     return refusal or _judge_gpus(policy, meta, workspace.site_name) or _judge_study(policy, app)
 
 
-def _judge_classes(kit: Path, app: Path) -> str:
+def _judge_classes(resources: Path, app: Path) -> str:
     """NVFlare enforces its list as well, but only once the job's process runs."""
-    allowed = json.loads((kit / "local" / "resources.json").read_text())["class_allow_list"]
+    allowed = json.loads(resources.read_text())["class_allow_list"]
     config = ConfigFactory.load_config(JobConstants.CLIENT_JOB_CONFIG, [str(app / "config")])
     odd = [path for path in _class_paths(config.to_dict()) if path not in allowed]
     return f"it uses the class {odd[0]}, which this site does not allow" if odd else ""

@@ -22,8 +22,6 @@ CONSORTIUM = Path("local", "consortium.yaml")
 
 Kind = Literal["server", "site", "person"]
 
-_SUBMITTERS = ("lead", "project_admin")
-
 
 def _matching(pattern: str, rule: str) -> Callable[[str], str]:
     """Return a validator for what NVFlare takes as a name; its own message is a regular expression."""
@@ -44,6 +42,7 @@ _HOST = _matching(rf"{_LABEL}(\.{_LABEL})*", "a host name or an IPv4 address, wi
 _EMAIL = _matching(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}", "an e-mail address")
 
 Organization = Annotated[str, AfterValidator(_ORGANIZATION)]
+Email = Annotated[str, AfterValidator(_EMAIL)]
 
 
 class Server(Section):
@@ -67,6 +66,8 @@ class Hospital(Section):
     organization: Organization
     gpus: Annotated[int, Field(ge=0)] = 0
     """GPUs that the site offers; its process refuses to start where it finds fewer."""
+    contact: Email | None = None
+    """Whom to write to at the site; no other site is told."""
     own_key: bool = False
     """The site makes its private key itself, so no kit is made for it: provisioning/distributed.md."""
 
@@ -74,9 +75,14 @@ class Hospital(Section):
 class Person(Section):
     """Somebody who talks to the server."""
 
-    email: Annotated[str, AfterValidator(_EMAIL)]
+    email: Email
     organization: Organization
     role: Literal["lead", "member", "org_admin", "project_admin"]
+
+    @property
+    def submits(self) -> bool:
+        """Whether the role may submit jobs."""
+        return self.role in ("lead", "project_admin")
 
 
 class Consortium(Section):
@@ -111,8 +117,8 @@ class Consortium(Section):
             raise ValueError(
                 f"the name '{twice[-1]}' is used twice, or is one of '{SERVER}', '{AUTHORITY}' and the server's host"
             )
-        if not any(person.role in _SUBMITTERS for person in self.people):
-            raise ValueError(f"people: nobody could submit a job. Give one the role {' or '.join(_SUBMITTERS)}")
+        if not any(person.submits for person in self.people):
+            raise ValueError("people: nobody could submit a job. Give one the role lead or project_admin")
         return self
 
 

@@ -25,6 +25,7 @@ from fedswin.kits.authority import CLOCK_SKEW, Authority
 from fedswin.kits.consortium import SERVER, Consortium, Hospital
 from fedswin.kits.manifest import write_manifest
 from fedswin.kits.policy import restrict
+from fedswin.kits.site_files import write_kit_files
 
 STATIC_FILES = {"config_folder": "config", "scheme": "grpc"}
 """Arguments of NVFlare's builder of the folder ``startup``: where a job has its configuration, and how messages go.
@@ -51,6 +52,7 @@ def make_kits(plan: Consortium, names: Collection[str], authority: Authority, ou
             (made / (plan.server.name if name == SERVER else name)).rename(out / name)
     for name in names:
         restrict(out / name, plan.kits[name], code_in_jobs=plan.code_in_jobs)
+        write_kit_files(out / name, plan, name, authority.fingerprint)
         write_manifest(out / name, plan.study, name, plan.kits[name], authority.key, "authority")
 
 

@@ -82,8 +82,8 @@ def restrict_site(local: Path, *, code_in_jobs: bool) -> None:
     def change(resources: dict[str, Any]) -> None:
         resources["class_allow_list"] = class_paths(SITE_CLASSES)
         resources["allow_log_streaming"] = False
-        components = resources["components"]
-        resources["components"] = [entry for entry in components if entry["id"] != "site_log_streamer"]
+        others = ("site_log_streamer", SystemComponents.APP_DEPLOYER)
+        resources["components"] = [entry for entry in resources["components"] if entry["id"] not in others]
         resources["components"].append({"id": SystemComponents.APP_DEPLOYER, "path": gate, "args": {}})
         for component in resources["components"]:
             if component["id"] == "process_launcher":
@@ -95,10 +95,15 @@ def restrict_site(local: Path, *, code_in_jobs: bool) -> None:
 
 
 def _derive(local: Path, name: str, change: Callable[[dict[str, Any]], None]) -> None:
-    """Write ``name`` from NVFlare's default for it; NVFlare reads the default only where there is no such file."""
-    content = json.loads((local / f"{name}.default").read_text())
+    """Write ``name`` from NVFlare's default for it, and the default too; a second time changes nothing.
+
+    NVFlare reads the default where there is no such file, and ``nvflare deploy prepare`` starts from it.
+    """
+    default = local / f"{name}.default"
+    content = json.loads(default.read_text())
     change(content)
-    _write(local / name, content)
+    for path in (local / name, default):
+        _write(path, content)
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
