@@ -22,7 +22,7 @@ from fedswin.operations.fetch import fetch
 from fedswin.operations.jobs import abort_job, list_jobs
 from fedswin.operations.monitor import JobSource, watch
 from fedswin.operations.study_view import record_line
-from fedswin.operations.submit import export_job, submit
+from fedswin.operations.submit import submit
 from fedswin.run_folder import Record, read_records
 from fedswin.weights.file import load_weights
 from fedswin.weights.handover import initial_state
@@ -64,41 +64,6 @@ def test_a_study_from_the_job_file_to_the_run_folder(tmp_path: Path, capfd: pyte
     assert not list((federation.kits / LEAD / "transfer").iterdir())
 
 
-@pytest.mark.long
-def test_a_job_that_brings_code_or_a_command_runs_nowhere(tmp_path: Path) -> None:
-    data = write_sites(tmp_path / "data", {"hospital_a": 1})
-    with run_federation(tmp_path, {"hospital_a": data / "hospital_a"}) as federation:
-        lead, canary = federation.lead, tmp_path / "canary"
-        byoc = exported(tmp_path / "byoc")
-        (byoc / "app_hospital_a" / "custom").mkdir()
-        (byoc / "app_hospital_a" / "custom" / "code.py").write_text(f"open({str(canary)!r}, 'w')")
-        with pytest.raises(FedSwinError, match="BYOC not permitted"):
-            fetch(submit_folder(byoc, lead), lead, tmp_path / "run", wait=True, timeout=JOB_SECONDS)
-
-        command = exported(tmp_path / "command")
-        config = command / "app_hospital_a" / "config" / "config_fed_client.json"
-        content = json.loads(config.read_text())
-        content["executors"][0]["executor"] = {
-            "path": "nvflare.app_common.executors.client_api_executor.ClientAPIExecutor",
-            "args": {"execution_mode": "external_process", "command": ["touch", str(canary)]},
-        }
-        config.write_text(json.dumps(content))
-        assert wait_for_job(submit_folder(command, lead), lead, JOB_SECONDS) != COMPLETED
-        assert "ComponentNotAuthorized" in federation.tail("hospital_a")
-    assert not canary.exists()
-
-
-def exported(folder: Path) -> Path:
-    folder.mkdir()
-    job = load_job(JOB, ["federation.min_sites=1"])
-    return export_job(job, ["hospital_a"], folder, initial=initial_state(job))
-
-
-def submit_folder(folder: Path, kit: Path) -> str:
-    with Federation(kit) as session:
-        return session.submit(folder)
-
-
 def check_refusals(federation: RunningFederation, job: Job, folder: Path) -> None:
     """What a running server refuses, in words."""
     initial = initial_state(job)
@@ -109,6 +74,9 @@ def check_refusals(federation: RunningFederation, job: Job, folder: Path) -> Non
     four = job.model_copy(update={"federation": job.federation.model_copy(update={"min_sites": 4})})
     with pytest.raises(FedSwinError, match="Connected are: hospital_a, hospital_b"):
         submit(four, initial, federation.lead)
+    greedy = job.model_copy(update={"federation": job.federation.model_copy(update={"gpus": 2})})
+    with pytest.raises(FedSwinError, match="asks each site for 2 GPUs, and hospital_a promised 0"):
+        submit(greedy, initial, federation.lead)
 
 
 def check_a_job_for_one_site(federation: RunningFederation, folder: Path) -> None:

@@ -74,16 +74,23 @@ def test_a_server_that_does_not_answer_is_named_soon_and_once(kits: Path, capfd:
 
 
 def test_sites_that_a_job_needs_must_be_connected() -> None:
-    assert required_sites(job(min_sites=2), ["a", "b"]) == ["a", "b"]
-    assert required_sites(job(sites=["b"]), ["a", "b"]) == ["b"]
-    with pytest.raises(FedSwinError, match="can take part: 1, and federation.min_sites is 2. Connected are: a"):
-        required_sites(job(min_sites=2), ["a"])
-    with pytest.raises(FedSwinError, match="can take part: 0.*Connected are: none"):
-        required_sites(job(), [])
-    with pytest.raises(FedSwinError, match=r"The site 'hospitl_b'.* is not connected \(did you mean 'hospital_b'\?\)"):
-        required_sites(job(sites=["hospital_a", "hospitl_b"]), ["hospital_a", "hospital_b"])
-    with pytest.raises(FedSwinError, match="min_sites is 2"):
-        required_sites(job(sites=["a"], min_sites=2), ["a", "b"])
+    assert required_sites(job(min_sites=2), ["a", "b"], {}) == ["a", "b"]
+    assert required_sites(job(sites=["b"]), ["a", "b"], {}) == ["b"]
+    with pytest.raises(FedSwinError, match=r"can take part: 1, and federation.min_sites is 2. Connected are: a"):
+        required_sites(job(min_sites=2), ["a"], {})
+    with pytest.raises(FedSwinError, match=r"can take part: 0.*Connected are: none"):
+        required_sites(job(), [], {})
+    with pytest.raises(FedSwinError, match=r"The site 'c'.* is not connected"):
+        required_sites(job(sites=["c"]), ["a", "b"], {})
+
+
+def test_sites_must_have_promised_the_gpus_that_a_job_asks_for() -> None:
+    promises = {"a": 2, "b": 1}
+    assert required_sites(job(gpus=1), ["a", "b"], promises) == ["a", "b"]
+    assert required_sites(job(gpus=2, sites=["a"]), ["a", "b"], promises) == ["a"]
+    assert required_sites(job(gpus=2), ["a", "unknown"], promises) == ["a", "unknown"]
+    with pytest.raises(FedSwinError, match=r"asks each site for 2 GPUs, and b promised 1\. Lower federation\.gpus"):
+        required_sites(job(gpus=2), ["a", "b"], promises)
 
 
 def test_the_job_carries_settings_and_weights_and_no_code(tmp_path: Path, initial: Handover) -> None:

@@ -14,6 +14,7 @@ from fedswin.config import Job
 from fedswin.errors import FedSwinError, nearest
 from fedswin.federation import messages
 from fedswin.federation.recipe import Code, FedSwinRecipe
+from fedswin.kits.consortium import read_promises
 from fedswin.operations.admin import Federation, has_ended
 from fedswin.operations.decisions import Decision, await_decisions
 from fedswin.output import refuse_output, staged
@@ -50,7 +51,7 @@ def submit(job: Job, initial: Handover, kit: Path, *, code: Code = "installed") 
             ``federation.min_sites`` are connected, have the GPUs, and take the job.
     """
     with Federation(kit) as federation, tempfile.TemporaryDirectory(prefix="fedswin-") as folder:
-        sites = required_sites(job, federation.connected_sites())
+        sites = required_sites(job, federation.connected_sites(), read_promises(kit))
         return _submit(federation, job, sites, export_job(job, sites, Path(folder), initial=initial, code=code))
 
 
@@ -71,7 +72,7 @@ def submit_next_segment(job: Job, earlier: str, kit: Path, *, code: Code = "inst
     """
     with Federation(kit) as federation, tempfile.TemporaryDirectory(prefix="fedswin-") as folder:
         about = federation.job(earlier)
-        sites = required_sites(job, federation.connected_sites())
+        sites = required_sites(job, federation.connected_sites(), read_promises(kit))
         if not has_ended(about) and federation.end_segment(earlier):
             federation.wait(earlier)
         return _submit(federation, job, sites, export_job(job, sites, Path(folder), study=study_of(about), code=code))
@@ -151,11 +152,17 @@ def export_for_review(
     return sorted(path for path in out.rglob("*") if path.is_file())
 
 
-def required_sites(job: Job, connected: Sequence[str]) -> list[str]:
+def required_sites(job: Job, connected: Sequence[str], promises: Mapping[str, int]) -> list[str]:
     """Return the sites that take part; all must be connected, since NVFlare waits for none of them.
 
+    Args:
+        job: the job.
+        connected: the sites that are connected.
+        promises: how many GPUs each site of the consortium offers, as far as that is known.
+
     Raises:
-        FedSwinError: if one that the job names is not, or they are fewer than ``federation.min_sites``.
+        FedSwinError: if one that the job names is not connected, if the job wants more GPUs than a site has promised,
+            or if the sites are fewer than ``federation.min_sites``.
     """
     there = f"Connected are: {', '.join(connected) or 'none'}."
     for name in job.federation.sites or []:
@@ -165,6 +172,12 @@ def required_sites(job: Job, connected: Sequence[str]) -> list[str]:
                 "Start it, or take it off the list."
             )
     able = list(job.federation.sites or connected)
+    for name in able:
+        if job.federation.gpus > (promised := promises.get(name, job.federation.gpus)):
+            raise FedSwinError(
+                f"The job asks each site for {job.federation.gpus} GPUs, and {name} promised {promised}. Lower "
+                "federation.gpus, or name the sites that have them: federation.sites."
+            )
     if len(able) < job.federation.min_sites:
         raise FedSwinError(
             f"Too few sites can take part: {len(able)}, and federation.min_sites is {job.federation.min_sites}. "
