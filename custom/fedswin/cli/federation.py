@@ -134,6 +134,7 @@ def fetch(
         typer.Option(metavar="SECONDS", help="The longest to --wait. Default: as long as it takes.", min=0),
     ] = None,
     overwrite: OverwriteOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Bring the run folder of a job that has ended.
 
@@ -144,7 +145,10 @@ def fetch(
     if timeout is not None and not wait:
         raise FedSwinError("--timeout says how long to --wait. Add --wait, or leave it out.")
     run(job_id, kit, out, wait=wait, timeout=timeout, overwrite=overwrite)
-    print_outcome(out)
+    if json:
+        print_json({"job_id": job_id, "run": str(out)})
+    else:
+        print_outcome(out)
 
 
 @app.command()
@@ -192,14 +196,18 @@ def list_jobs(kit: KitOption, json: JsonOption = False) -> None:
 
 
 @app.command()
-def abort(job_id: JobIdArgument, kit: KitOption) -> None:
+def abort(job_id: JobIdArgument, kit: KitOption, json: JsonOption = False) -> None:
     """Stop a job at once, at the server and at its sites. Its study can be resumed: submit --resume JOB_ID.
 
     Example: fedswin abort JOB_ID --kit kits/lead@university.org
     """
     from fedswin.operations.jobs import abort_job
 
-    console.print(f"{job_id}: {abort_job(job_id, kit)}")
+    status = abort_job(job_id, kit)
+    if json:
+        print_json({"job_id": job_id, "status": status})
+    else:
+        console.print(f"{job_id}: {status}")
 
 
 @job_app.command()
