@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 if TYPE_CHECKING:
     from fedswin.operations.jobs import JobEntry
@@ -30,7 +30,8 @@ def print_json(content: Any) -> None:
 
 def print_jobs(jobs: Sequence[JobEntry]) -> None:
     """Print a table of a federation's jobs."""
-    table = Table("job", "name", "status", "submitted", "by", "study")
+    whole = Column("job", min_width=36)  # an id is there to be copied
+    table = Table(whole, "name", "status", "submitted", "by", "study")
     for job in jobs:
         table.add_row(
             job.id, job.name, job.status, job.submitted[:16], job.by, "" if job.study == job.id else job.study
