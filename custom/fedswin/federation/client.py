@@ -24,6 +24,8 @@ from fedswin.federation.site_model import SiteModel
 from fedswin.federation.state import StateFolder
 from fedswin.run_folder import describe_run
 from fedswin.run_lock import lock_run
+from fedswin.training.distributed import ALONE, Ranks
+from fedswin.training.followers import followers
 from fedswin.training.journal import Journal
 from fedswin.training.site_trainer import SiteTrainer
 from fedswin.weights.file import Weights, parameters, save_weights
@@ -37,17 +39,17 @@ _FAILURES = 3
 log = logging.getLogger(__name__)
 
 
-def serve() -> None:
-    """Answer the server's tasks until the job ends."""
+def serve(processes: int = 1) -> None:
+    """Answer the server's tasks until the job ends, training in so many processes."""
     job = load_job(Path(os.environ[messages.JOB_FILE_VARIABLE]))
     flare.init()
     name = flare.get_site_name()
     study = Path(os.environ[messages.STUDY_FOLDER_VARIABLE])
     folder = study / "sites" / name
-    with lock_run(folder):
+    with lock_run(folder), followers(job, processes) as ranks:
         describe_run(study, job, "submit")
-        worker = SiteWorker(job, name, folder)
-        while flare.is_running():
+        worker = SiteWorker(job, name, folder, ranks)
+        while flare.is_running() and not ranks.is_broken:
             task = flare.receive()
             if task is not None:
                 flare.send(worker.answer(flare.get_task_name(), task))
@@ -60,10 +62,12 @@ class SiteWorker:
         job: the job.
         name: the site's name.
         folder: where the site keeps its journal and its state.
+        ranks: the processes that train.
     """
 
-    def __init__(self, job: Job, name: str, folder: Path) -> None:
+    def __init__(self, job: Job, name: str, folder: Path, ranks: Ranks = ALONE) -> None:
         self._job = job
+        self._ranks = ranks
         self._name = name
         self._folder = folder
         self._journal = Journal(folder)
@@ -91,7 +95,7 @@ class SiteWorker:
             log.exception("This site cannot answer in round %s", task.current_round)
             self._failures += 1
             self._is_restored = False  # the next attempt starts where the last good round ended
-            reply.meta |= {"error": _kind(error), "leaves": self._failures >= _FAILURES}
+            reply.meta |= {"error": _kind(error), "leaves": self._failures >= _FAILURES or self._ranks.is_broken}
         else:
             self._failures = 0
         return reply
@@ -136,7 +140,7 @@ class SiteWorker:
     def _ready(self) -> SiteTrainer:
         if self._trainer is None:
             writer = SummaryWriter()
-            trainer = SiteTrainer(self._job, _site_data(self._name), self._journal, writer.add_scalar)
+            trainer = SiteTrainer(self._job, _site_data(self._name), self._journal, writer.add_scalar, self._ranks)
             if not trainer.task.training_cases:
                 raise FedSwinError("This site has no case to train on.")
             self._model = SiteModel(trainer.model, self._job.federation)
