@@ -141,7 +141,8 @@ def joined(rank: int, size: int, meeting: Path, *, device: torch.device) -> Iter
     loopback = "lo0" if sys.platform == "darwin" else "lo"
     os.environ |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
     torch.set_num_threads(max(1, torch.get_num_threads() // size))  # they share the cores
-    dist.init_process_group("gloo", init_method=meeting.as_uri(), rank=rank, world_size=size, timeout=_PATIENCE)
+    store = dist.FileStore(str(meeting), size)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=_PATIENCE)
     try:
         yield Ranks(rank, size, _gradients(rank, size, device))
     finally:
