@@ -1,4 +1,4 @@
-"""The site's executor: how the trainer runs is the site's business, and the server is told of its end without detail."""
+"""The site's executor: how the trainer runs is the site's business, and of its end the server learns the fact."""
 
 from __future__ import annotations
 
