@@ -141,7 +141,7 @@ def joined(rank: int, size: int, meeting: Path, *, device: torch.device) -> Iter
     loopback = "lo0" if sys.platform == "darwin" else "lo"
     os.environ |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
     torch.set_num_threads(max(1, torch.get_num_threads() // size))  # they share the cores
-    store = dist.FileStore(str(meeting), size)
+    store = dist.FileStore(str(meeting), size)  # type: ignore[attr-defined]  # it is public: torch documents it
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=_PATIENCE)
     try:
         yield Ranks(rank, size, _gradients(rank, size, device))
