@@ -234,6 +234,8 @@ class FederationSettings(Section):
     """The quorum: a round with fewer updates keeps the old model, and counts as failed."""
     sites: list[str] | None = None
     """The sites that take part; null takes every site there is."""
+    gpus: Annotated[int, Field(ge=0)] = 0
+    """GPUs that a real site must give the job; 0 asks for none, and the site trains on what its process sees."""
     sample: Literal["all"] | Positive = "all"
     """How many sites train in a round, drawn anew for each; every site scores every model."""
     round_timeout: Annotated[float, Field(gt=0)] = 86400.0

@@ -23,15 +23,17 @@ from fedswin.errors import FedSwinError
 LOCK = "lock.json"
 _PATIENCE_SECONDS = 10.0
 _POLL_SECONDS = 0.1
+_AFTER = "use --resume"
 
 
 @contextmanager
-def lock_run(folder: Path, patience: float = _PATIENCE_SECONDS) -> Iterator[TextIO]:
+def lock_run(folder: Path, patience: float = _PATIENCE_SECONDS, *, after: str = _AFTER) -> Iterator[TextIO]:
     """Keep other processes from writing the run at ``folder`` while the block runs.
 
     Args:
         folder: the run folder; made if it is not there.
         patience: seconds to wait for what a writer has started and left behind when it died.
+        after: what to do once the other process has ended, for messages.
 
     Yields:
         The locked file. A child process that gets its ``fileno()`` (``pass_fds`` of `subprocess.Popen`) holds the lock,
@@ -41,7 +43,7 @@ def lock_run(folder: Path, patience: float = _PATIENCE_SECONDS) -> Iterator[Text
         FedSwinError: if another process writes the run.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _take(folder / LOCK, patience) as file:
+    with _take(folder / LOCK, patience, after) as file:
         started = datetime.fromtimestamp(psutil.Process().create_time()).astimezone()
         file.truncate(0)
         json.dump({"pid": os.getpid(), "started": started.isoformat(timespec="seconds")}, file)
@@ -71,7 +73,7 @@ def is_locked(folder: Path) -> bool:
         return not _lock(file)
 
 
-def _take(path: Path, patience: float) -> TextIO:
+def _take(path: Path, patience: float, after: str = _AFTER) -> TextIO:
     """Return the file at ``path``, locked until it is closed, here and in every process that has inherited it."""
     deadline = time.monotonic() + patience
     while True:
@@ -79,7 +81,7 @@ def _take(path: Path, patience: float) -> TextIO:
         if _lock(file) and _is_at(file, path):
             return file
         file.close()
-        _refuse_holder(path, patient=time.monotonic() < deadline)
+        _refuse_holder(path, after, patient=time.monotonic() < deadline)
         time.sleep(_POLL_SECONDS)
 
 
@@ -96,7 +98,7 @@ def _is_at(file: TextIO, path: Path) -> bool:
     return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
 
 
-def _refuse_holder(path: Path, *, patient: bool) -> None:
+def _refuse_holder(path: Path, after: str, *, patient: bool) -> None:
     holder = _read(path)
     if holder and _lives(holder["pid"]):
         writer = f"process {holder['pid']}, which started at {holder['started']}"
@@ -104,7 +106,7 @@ def _refuse_holder(path: Path, *, patient: bool) -> None:
         return
     else:
         writer = f"a process that an earlier run has left behind, and that 'fuser {path}' names"
-    raise FedSwinError(f"{path.parent} is being written by {writer}. Wait for it, or end it and use --resume.")
+    raise FedSwinError(f"{path.parent} is being written by {writer}. Wait for it, or end it and {after}.")
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -34,6 +34,11 @@ def test_an_archive_becomes_a_site_folder_that_can_be_checked(archive: Path, fed
     assert (code, out.splitlines()[0]) == (0, "hospital: nothing is wrong")
 
 
+def test_one_case_is_one_case(archive: Path, fedswin: Command) -> None:
+    _, out, _ = fedswin("data", "convert", "archive/p0", "site")
+    assert "site: 1 case of 1 patient: 1 training, 0 validation, 0 test" in out
+
+
 def test_verbose_names_where_what_is_left_out_lies(archive: Path, fedswin: Command) -> None:
     _, out, _ = fedswin("data", "convert", "archive", "site", "--verbose")
     assert f"- {archive}/scout/IM0000 (files: 6): MR, not CT" in out

@@ -44,3 +44,10 @@ def test_a_missing_job_file_is_named(fedswin: Command) -> None:
     code, _, error = fedswin("simulate", "none.yaml", "--data", "the sites", "--out", "out")
     assert code == 1
     assert "none.yaml: cannot read the job file" in error
+
+
+@pytest.mark.parametrize("gpus", ["a", "0,", "-1", "0-1", "1.5"])
+def test_what_are_no_numbers_of_gpus_is_named(fedswin: Command, gpus: str) -> None:
+    code, _, error = fedswin("simulate", PRETRAIN, "--data", "the sites", "--out", "out", f"--gpus={gpus}")
+    assert (code, error) == (1, f"Error: --gpus {gpus}: expected the numbers of GPUs, from 0, such as 0 or 0,1.\n")
+    assert not Path("out").exists()

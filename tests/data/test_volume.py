@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from data.volumes import write_image
 from fedswin.data.volume import (
+    Grid,
     VolumeError,
     hu_problem,
+    read_grid,
     read_volume,
     read_voxels,
     require_label_values,
@@ -141,6 +144,18 @@ def test_a_flat_or_singular_grid(tmp_path: Path) -> None:
     assert "spacing is [nan, " in refusal(read_volume, undefined)
     parallel = patch(save(tmp_path / "parallel.nii"), 280, 1, 1, 0, 0, 1, 1, 0, 0)  # srow_x, srow_y
     assert "singular" in refusal(read_volume, parallel)
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "PIR", "SAL", "ILA"])
+def test_a_grid_is_along_r_a_and_s_however_the_axes_are_stored(tmp_path: Path, axes: str) -> None:
+    grid = read_grid(write_image(tmp_path / "scan.nii", (0.5, 2.0, 4.0), axes))
+    assert grid == Grid((3, 4, 5), (0.5, 2.0, 4.0))
+    assert {type(size) for size in grid.shape} == {int}
+
+
+def test_a_plane_is_one_voxel_deep(tmp_path: Path) -> None:
+    plane = save(tmp_path / "plane.nii", np.zeros((6, 7), np.int16), np.diag([1.0, 2.0, 3.0, 1.0]))
+    assert read_grid(plane) == Grid((6, 7, 1), (1.0, 2.0, 3.0))
 
 
 def test_a_label_must_lie_on_its_image(tmp_path: Path) -> None:

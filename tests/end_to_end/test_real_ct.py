@@ -10,7 +10,7 @@ from rich.console import Console
 
 from fedswin.config import load_job
 from fedswin.data.datalist import read_site
-from fedswin.data.shard import shard
+from fedswin.data.dealing.shard import shard
 from fedswin.operations.evaluate import evaluate, matrix
 from fedswin.operations.simulate import simulate
 from fedswin.run_folder import read_records

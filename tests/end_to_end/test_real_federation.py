@@ -40,7 +40,7 @@ def test_a_study_from_the_job_file_to_the_run_folder(tmp_path: Path, capfd: pyte
     run = tmp_path / "run"
     with run_federation(tmp_path, {name: data / name for name in SITES}) as federation:
         check_refusals(federation, job, tmp_path)
-        job_id = submit(job, initial_state(job), federation.lead)
+        job_id = submit(job, initial_state(job), federation.lead).job_id
         seen = watched(federation, job_id)
         assert wait_for_job(job_id, federation.lead, JOB_SECONDS) == COMPLETED, federation.tails()
         assert all(address.removeprefix("::ffff:") in ("127.0.0.1", "::1") for address in federation.listening())
@@ -114,7 +114,7 @@ def check_refusals(federation: RunningFederation, job: Job, folder: Path) -> Non
 def check_a_job_for_one_site(federation: RunningFederation, folder: Path) -> None:
     """A job that names its sites runs at those, and no site is sent the initial weights as a file."""
     job = load_job(JOB, ["federation.sites=[hospital_b]", "federation.min_sites=1", "federation.rounds=1"])
-    fetch(submit(job, initial_state(job), federation.lead), federation.lead, folder / "one", wait=True)
+    fetch(submit(job, initial_state(job), federation.lead).job_id, federation.lead, folder / "one", wait=True)
     assert [set(record["sites"]) for record in read_records(folder / "one")] == [{"hospital_b"}] * 2
     sent = [path.name for path in (federation.kits / "hospital_b").rglob("app_hospital_b/config/*")]
     assert "job.yaml" in sent
@@ -132,7 +132,7 @@ def watched(federation: RunningFederation, job_id: str) -> list[str]:
 def check_a_job_is_stopped(federation: RunningFederation, job: Job, ended: str) -> None:
     """A job that runs is stopped, its processes are gone, and the list says so; one that has ended is left as it is."""
     long = job.model_copy(update={"federation": job.federation.model_copy(update={"local_steps": 10_000})})
-    running = submit(long, initial_state(long), federation.lead)
+    running = submit(long, initial_state(long), federation.lead).job_id
     wait_for_trainers(federation, running, len(SITES))
     assert abort_job(running, federation.lead) == "FINISHED:ABORTED"
     wait_for_trainers(federation, running, 0)

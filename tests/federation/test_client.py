@@ -14,6 +14,7 @@ from fedswin.config import Job
 from fedswin.federation import client, messages
 from fedswin.federation.client import SiteWorker
 from fedswin.federation.global_model import GlobalModel
+from fedswin.federation.site_policy import SitePolicy
 from fedswin.training.site_trainer import SiteTrainer
 from fedswin.weights.file import load_weights
 from fedswin.weights.handover import initial_state
@@ -52,7 +53,7 @@ class Server:
     def __init__(self, job: Job, folder: Path, model: GlobalModel | None = None) -> None:
         self.job = job
         self.model = model or GlobalModel(job, initial_state(job).tensors)
-        self.worker = SiteWorker(job, "a", folder)
+        self.worker = SiteWorker(job, "a", folder, SitePolicy())
         self._held: int | None = None
 
     def ask(self, task: str, number: int, **about) -> FLModel:
@@ -73,7 +74,7 @@ class Server:
 
 
 def test_the_site_says_what_it_has_before_it_is_sent_anything(tmp_path):
-    worker = SiteWorker(make_job(), "a", tmp_path)
+    worker = SiteWorker(make_job(), "a", tmp_path, SitePolicy())
     answer = worker.answer(messages.PREPARE, FLModel(metrics={}, meta={}))
     assert answer.meta == {"cases": 2, "validation_cases": 1}
 
@@ -171,7 +172,7 @@ def test_why_an_update_was_refused_is_in_the_sites_own_log(tmp_path, caplog):
 
 def test_a_site_without_data_says_the_kind_of_its_trouble_and_nothing_else(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv(messages.SITES_DATA_VARIABLE, str(tmp_path / "nowhere"))
-    worker = SiteWorker(make_job(), "a", tmp_path / "site")
+    worker = SiteWorker(make_job(), "a", tmp_path / "site", SitePolicy())
     answer = worker.answer(messages.PREPARE, FLModel(metrics={}, meta={}))
     assert answer.meta["error"] == "the site's data or settings"
     assert "nowhere" in caplog.text

@@ -15,7 +15,7 @@ from nvflare.apis.workspace import Workspace
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fedswin.federation import messages
-from fedswin.federation.curves import StudyCurves
+from fedswin.federation.curves import SHARED_PART, StudyCurves
 from fedswin.run_folder import TENSORBOARD
 
 EVENT = "fed.analytix"
@@ -52,6 +52,6 @@ def scalar_of_site(contexts: FLContextManager, step: int, loss: float) -> FLCont
 def test_steps_that_are_made_again_replace_those_of_before(workspace: Workspace, tmp_path: Path):
     run_job(workspace, "first", 0, {0: 0.5, 1: 0.25, 2: 8.0, 3: 8.0})
     run_job(workspace, "second", 2, {2: 0.125, 3: 0.0625})
-    for folder in ("study", "second"):
-        curve = EventAccumulator(str(tmp_path / folder / TENSORBOARD / "a")).Reload().Scalars("train/loss")
+    for folder in (tmp_path / "study", tmp_path / "second" / SHARED_PART):
+        curve = EventAccumulator(str(folder / TENSORBOARD / "a")).Reload().Scalars("train/loss")
         assert [(event.step, event.value) for event in curve] == [(0, 0.5), (1, 0.25), (2, 0.125), (3, 0.0625)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
-import subprocess
 import sys
 import threading
 from types import SimpleNamespace
@@ -13,7 +13,6 @@ from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_constant import FLContextKey, ReservedKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.job_launcher_spec import JobReturnCode
-from nvflare.app_common.job_launcher.client_process_launcher import ClientProcessJobLauncher
 from nvflare.app_common.job_launcher.process_launcher import ProcessHandle
 from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
 from nvflare.fuel.f3.cellnet.utils import new_cell_message
@@ -22,11 +21,26 @@ from nvflare.private.fed.client.client_executor import REPORTABLE_JOB_FAILURES
 from fedswin.federation import launcher
 from fedswin.federation.launcher import SiteLauncher
 
+JOB = "7"
 
-def ended(code: str) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen([sys.executable, "-c", code])
-    process.wait()
-    return process
+
+@pytest.fixture
+def fl_ctx(tmp_path):
+    """The context of a site whose job ``JOB`` brings no code, unless a test puts some there."""
+    context = FLContext()
+    workspace = SimpleNamespace(get_app_custom_dir=lambda job: str(tmp_path / job) if (tmp_path / job).exists() else "")
+    context.set_prop(FLContextKey.WORKSPACE_OBJECT, workspace, private=True)
+    context.set_prop(FLContextKey.CURRENT_JOB_ID, JOB)
+    return context
+
+
+def run(code: str, fl_ctx: FLContext, monkeypatch: pytest.MonkeyPatch) -> tuple[SiteLauncher, ProcessHandle]:
+    """Launch a job whose process runs ``code``, and wait until it has ended."""
+    monkeypatch.setattr(SiteLauncher, "get_command", lambda *_: shlex.join([sys.executable, "-c", code]))
+    site = SiteLauncher()
+    handle = site.launch_job({"job_id": JOB}, fl_ctx)
+    handle.wait()
+    return site, handle
 
 
 @pytest.mark.parametrize(
@@ -38,9 +52,16 @@ def ended(code: str) -> subprocess.Popen[bytes]:
         ("raise SystemExit(9)", JobReturnCode.ABORTED),
     ],
 )
-def test_only_an_end_that_was_ordered_is_told(monkeypatch, code, expected):
-    monkeypatch.setattr(ClientProcessJobLauncher, "launch_job", lambda *_: ProcessHandle(process=ended(code)))
-    assert SiteLauncher().launch_job({"job_id": "1"}, None).poll() == expected
+def test_only_an_end_that_was_ordered_is_told(fl_ctx, monkeypatch, code, expected):
+    assert run(code, fl_ctx, monkeypatch)[1].poll() == expected
+
+
+def test_code_that_a_job_brings_goes_before_what_is_installed(fl_ctx, monkeypatch, tmp_path):
+    check = "import fedswin; raise SystemExit(fedswin.__version__ == 'shipped')"
+    assert run(check, fl_ctx, monkeypatch)[1].poll() == JobReturnCode.SUCCESS
+    (tmp_path / JOB / "fedswin").mkdir(parents=True)
+    (tmp_path / JOB / "fedswin" / "__init__.py").write_text("__version__ = 'shipped'")
+    assert run(check, fl_ctx, monkeypatch)[1].poll() == JobReturnCode.UNKNOWN
 
 
 class Cell:
@@ -55,13 +76,11 @@ class Cell:
         return new_cell_message({MessageHeaderKey.RETURN_CODE: self.codes.pop(0)})
 
 
-def end_of_job(cell: Cell, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def end_of_job(cell: Cell, code: str, fl_ctx: FLContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a job's process run ``code`` and end, as NVFlare's executor of jobs sees it, and wait for what follows."""
-    monkeypatch.setattr(ClientProcessJobLauncher, "launch_job", lambda *_: ProcessHandle(process=ended(code)))
     monkeypatch.setattr(launcher, "_TRY_SECONDS", 0.01)
-    site, fl_ctx = SiteLauncher(), FLContext()
-    site.launch_job({"job_id": "7"}, fl_ctx).poll()
-    fl_ctx.set_prop(FLContextKey.CURRENT_JOB_ID, "7")
+    site, handle = run(code, fl_ctx, monkeypatch)
+    handle.poll()
     fl_ctx.set_prop(ReservedKey.ENGINE, SimpleNamespace(get_cell=lambda: cell), private=True)
     site.handle_event(EventType.JOB_COMPLETED, fl_ctx)
     for thread in threading.enumerate():
@@ -69,15 +88,15 @@ def end_of_job(cell: Cell, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
             thread.join()
 
 
-def test_the_servers_process_of_the_job_is_told_of_a_death_until_it_hears(monkeypatch):
+def test_the_servers_process_of_the_job_is_told_of_a_death_until_it_hears(fl_ctx, monkeypatch):
     cell = Cell(ReturnCode.TARGET_UNREACHABLE, ReturnCode.TIMEOUT, ReturnCode.OK)
-    end_of_job(cell, "raise SystemExit(1)", monkeypatch)
+    end_of_job(cell, "raise SystemExit(1)", fl_ctx, monkeypatch)
     assert cell.targets == ["fedswin/lost to server.7"] * 3
 
 
-def test_a_good_end_is_not_told(monkeypatch):
+def test_a_good_end_is_not_told(fl_ctx, monkeypatch):
     cell = Cell()
-    end_of_job(cell, "pass", monkeypatch)
+    end_of_job(cell, "pass", fl_ctx, monkeypatch)
     assert cell.targets == []
 
 

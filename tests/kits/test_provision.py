@@ -221,7 +221,7 @@ def test_what_exists_is_replaced_only_when_asked_and_only_if_it_is_kits(tmp_path
 
 
 def test_a_failure_midway_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
 
     out = tmp_path / "kits"
@@ -239,7 +239,7 @@ def test_a_failure_midway_leaves_what_was_there(tmp_path: Path, monkeypatch: pyt
 def test_nvflares_own_failure_is_told_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("the dog ate the certificate")
 
     monkeypatch.setattr(module.CertBuilder, "build", fail)

@@ -16,6 +16,7 @@ import stand_in
 from fedswin.data.annotation import Annotation
 from fedswin.data.datalist import Case, write_datalist
 from fedswin.data.label_map import read_class_indices
+from fedswin.data.volume import read_voxels
 from fedswin.errors import FedSwinError
 from fedswin.operations.evaluate import evaluate, matrix, render, write_evaluation
 from fedswin.operations.predict import predict_images
@@ -158,3 +159,21 @@ def test_a_label_that_does_not_fit_stops_all_before_the_first_is_scored(tmp_path
     nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), AFFINE), last.label)
     with pytest.raises(FedSwinError, match="labels/LPS.nii.gz: lies up to"):
         evaluate([model_of(JOB, tmp_path / "m.pt")], tmp_path / "sites")
+
+
+def test_each_file_is_checked_once_for_all_models(tmp_path, stand_in_network, monkeypatch):
+    stand_in_network(stand_in.ReadsClasses)
+    monkeypatch.setattr("fedswin.operations.evaluate.predict", lambda *_: pytest.fail("segmented"))
+    read = []
+
+    def recorded(path, *options):
+        read.append(path)
+        return read_voxels(path, *options)
+
+    monkeypatch.setattr("fedswin.operations.evaluate.read_voxels", recorded)
+    cases = write_site(tmp_path / "sites" / "one", ["RAS", "LPS"])
+    jobs = [JOB, stand_in.job(CLASSES), stand_in.job({"liver": 6})]  # the last one knows no spleen
+    models = [model_of(job, tmp_path / f"{number}.pt") for number, job in enumerate(jobs)]
+    with pytest.raises(FedSwinError, match=r"labels/RAS\.nii\.gz: unknown label values: 1"):
+        evaluate(models, tmp_path / "sites")
+    assert read == [cases[0].image, cases[0].label]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -10,8 +12,10 @@ from typing import Any
 import pytest
 import torch
 
+from fedswin.checksum import SUMS, write_sums
 from fedswin.config import Job, parse_job
 from fedswin.errors import FedSwinError
+from fedswin.federation.curves import SHARED_PART
 from fedswin.operations import fetch as module
 from fedswin.operations.admin import Federation
 from fedswin.operations.fetch import SERVER_LOG, arrange_run, fetch
@@ -33,15 +37,16 @@ def job(rounds: int = 1) -> Job:
 
 def workspace(folder: Path, rounds: int = 1) -> Path:
     """What the server leaves of a study that has done ``rounds`` rounds of 1."""
-    study, tensors = job(), {"weight": torch.ones(2)}
-    run = RunFolder(folder, study)
+    study, tensors, shared = job(), {"weight": torch.ones(2)}, folder / SHARED_PART
+    run = RunFolder(shared, study)
     for number in range(rounds + 1):
         sites = {name: {"metrics": {"loss": 1.0}, "validation_cases": 1} for name in ("b", "a")}
         run.save_last(tensors, number)
         run.close_round(round_record(number, "ok", sites), tensors)
-    describe_run(folder, study, "submit", handover="all new")
+    describe_run(shared, study, "submit", handover="all new")
     if rounds == study.federation.rounds:
-        write_outcome(folder, Outcome("completed", rounds, "All rounds are done."))
+        write_outcome(shared, Outcome("completed", rounds, "All rounds are done."))
+    write_sums(shared)
     (folder / "log.txt").write_text(LOG)
     return folder
 
@@ -104,10 +109,30 @@ def test_the_shared_part_of_a_run_folder(tmp_path: Path, server: type[FakeFedera
 
 def test_provenance_tells_the_versions_that_trained_and_not_those_that_fetched(tmp_path: Path) -> None:
     source = workspace(tmp_path / "workspace")
-    update_provenance(source, versions={"torch": "1.0"})
+    update_provenance(source / SHARED_PART, versions={"torch": "1.0"})
+    write_sums(source / SHARED_PART)
     (tmp_path / "run").mkdir()
     arrange_run("id", source, tmp_path / "run")
     assert json.loads((tmp_path / "run" / "provenance.json").read_text())["versions"] == {"torch": "1.0"}
+
+
+@pytest.mark.parametrize("change", [lambda path: path.write_bytes(b"x"), Path.unlink])
+def test_what_arrives_damaged_is_no_run(
+    tmp_path: Path, server: type[FakeFederation], monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object]
+) -> None:
+    def download(self: FakeFederation, job_id: str, folder: Path) -> Path:
+        change(workspace(folder / job_id / "workspace") / SHARED_PART / "global" / "last.pt")
+        return folder / job_id
+
+    monkeypatch.setattr(server, "download", download)
+    with pytest.raises(FedSwinError, match=r"damaged: global/last\.pt\. Fetch it again"):
+        fetch("id", tmp_path, tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_list_of_checksums_is_one_that_sha256sum_reads(tmp_path: Path) -> None:
+    shared = workspace(tmp_path) / SHARED_PART
+    subprocess.run(["sha256sum", "--check", "--quiet", SUMS], cwd=shared, check=True)
 
 
 def test_a_job_that_goes_on_is_not_fetched_unless_waited_for(tmp_path: Path, server: type[FakeFederation]) -> None:

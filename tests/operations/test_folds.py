@@ -8,7 +8,7 @@ import pytest
 
 from end_to_end import tiny
 from fedswin.errors import FedSwinError
-from fedswin.operations.folds import parse_folds, plan_runs
+from fedswin.operations.folds import is_resumed, parse_folds, plan_runs
 
 JOB = tiny.job(tiny.PRETRAIN)
 
@@ -43,3 +43,13 @@ def test_a_run_that_is_there_or_a_fold_that_cannot_be_stops_all_before_the_first
         plan_runs(JOB, "0-1", tmp_path, overwrite=False)
     with pytest.raises(FedSwinError, match="5 is asked for, but there are 5"):
         plan_runs(JOB, "0,5", tmp_path / "new", overwrite=False)
+
+
+def test_folds_that_had_not_begun_start_when_the_others_are_resumed(tmp_path: Path) -> None:
+    (tmp_path / "fold0").mkdir()
+    assert [is_resumed(run, "0-1", resume=True) for run in plan_runs(JOB, "0-1", tmp_path, overwrite=True)] == [
+        True,
+        False,
+    ]
+    assert is_resumed(tmp_path / "none", None, resume=True)
+    assert not is_resumed(tmp_path / "fold0", "0", resume=False)

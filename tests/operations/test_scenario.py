@@ -16,8 +16,8 @@ from rich.console import Console
 
 from end_to_end import tiny
 from fedswin.data.datalist import read_site, site_folders
+from fedswin.data.dealing.shard import shard
 from fedswin.data.phantom import write_phantoms
-from fedswin.data.shard import shard
 from fedswin.errors import FedSwinError
 from fedswin.operations.made_sites import make_sites, resolve_sites, scenario_of
 from fedswin.operations.scenario import PhantomSites, ShardedSites, load_scenario
@@ -175,7 +175,7 @@ def test_sites_that_could_not_be_made_whole_are_not_there(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("fedswin.data.shard._write_site", cut_off)
+        patch.setattr("fedswin.data.dealing.shard._write_site", cut_off)
         with pytest.raises(KeyboardInterrupt):
             make(study, tmp_path / "runs" / "one")
     assert list((tmp_path / "runs").iterdir()) == []

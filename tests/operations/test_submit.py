@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from nvflare.utils.job_launcher_utils import get_resource_manager_spec
 
+import fedswin
 from fedswin.config import Job, parse_job
 from fedswin.errors import FedSwinError
 from fedswin.federation.recipe import SERVER_CLASSES, SITE_CLASSES, class_paths
@@ -137,3 +139,20 @@ def _paths(config: Any) -> set[str]:
         own = {value for key, value in config.items() if key in ("path", "class_path", "name")}
         return own.union(*map(_paths, config.values()))
     return set().union(*map(_paths, config)) if isinstance(config, list) else set()
+
+
+def test_a_job_that_ships_its_code_brings_this_package_to_the_server_and_the_sites(
+    initial: Handover, tmp_path: Path
+) -> None:
+    folder = export_job(job(), ["a"], tmp_path, initial=initial, code="shipped")
+    package = Path(fedswin.__file__).parent
+    own = {str(path.relative_to(package)) for path in package.rglob("*") if "__pycache__" not in path.parts}
+    for app in ("app_server", "app_a"):
+        shipped = folder / app / "custom" / "fedswin"
+        assert {str(path.relative_to(shipped)) for path in shipped.rglob("*")} == own
+        assert (shipped / "config.py").read_bytes() == (package / "config.py").read_bytes()
+
+
+def test_a_job_asks_nvflare_for_the_gpus_of_each_site(initial: Handover, tmp_path: Path) -> None:
+    meta = json.loads((export_job(job(gpus=2), ["a", "b"], tmp_path, initial=initial) / "meta.json").read_text())
+    assert {site: get_resource_manager_spec(meta, site)["num_of_gpus"] for site in "ab"} == {"a": 2, "b": 2}

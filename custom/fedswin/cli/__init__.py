@@ -8,7 +8,7 @@ import warnings
 
 import typer
 
-from fedswin.cli import data, federation, models, training
+from fedswin.cli import data, federation, local_federation, models, training
 from fedswin.cli.screen import stderr
 from fedswin.errors import FedSwinError
 
@@ -20,6 +20,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(data.app, name="data")
+app.add_typer(local_federation.app, name="federation")
 for commands in (training, models, federation):
     app.add_typer(commands.app)
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from fedswin.cli.options import JsonOption, OverwriteOption, StrictOption, WorkersOption, half_the_cores
 from fedswin.cli.screen import console, print_json, stderr
 from fedswin.config import Job, load_job
-from fedswin.errors import FedSwinError
+from fedswin.errors import needs_extra
 
 if TYPE_CHECKING:
     from fedswin.data.convert.conversion import Conversion
@@ -75,11 +75,9 @@ def convert(
 
     Example: fedswin data convert archive sites/hospital_a --workers 4
     """
-    try:
+    with needs_extra("dicom", "A conversion"):
         from fedswin.data.convert.conversion import convert as run
         from fedswin.data.convert.report import by_reason
-    except ModuleNotFoundError as error:
-        raise FedSwinError(f'A conversion needs {error.name}: pip install "fedswin[dicom]"') from None
 
     try:
         with console.status("") as status:
@@ -140,8 +138,8 @@ def shard(
 
     Example: fedswin data shard collection sites --by quantity --sites 5
     """
-    from fedswin.data.holdings_table import render_counts, render_holdings
-    from fedswin.data.shard import shard as write_shard
+    from fedswin.data.dealing.shard import shard as write_shard
+    from fedswin.data.holdings.table import render_counts, render_holdings
 
     with console.status("") as status:
         result = write_shard(
@@ -238,7 +236,8 @@ def _check_lists(paths: Sequence[Path], strict: bool, as_json: bool) -> None:
 
 def _print_conversion(out: Path, done: Conversion, reasons: Sequence[LeftOut]) -> None:
     splits = ", ".join(f"{count} {split}" for split, count in done.splits.items())
-    console.print(f"{out}: {len(done.cases)} cases of {done.patients} patients: {splits}", markup=False)
+    cases = f"{_counted(len(done.cases), 'case')} of {_counted(done.patients, 'patient')}"
+    console.print(f"{out}: {cases}: {splits}", markup=False)
     converted = Table("converted from", "cases", "with label map")
     for form in sorted({case.form for case in done.cases}):
         labelled = [case.label is not None for case in done.cases if case.form == form]
@@ -249,6 +248,10 @@ def _print_conversion(out: Path, done: Conversion, reasons: Sequence[LeftOut]) -
         for item in reasons:
             left_out.add_row(item.reason, str(len(item.files)), item.fix)
         console.print(left_out)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _print_notes(notes: Sequence[str]) -> None:

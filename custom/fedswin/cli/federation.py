@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from fedswin.cli.options import (
+    CodeOption,
     InitOption,
     JobArgument,
     JsonOption,
@@ -18,7 +19,7 @@ from fedswin.cli.options import (
     OverwriteOption,
     SetOption,
 )
-from fedswin.cli.screen import console, print_json, print_outcome, stderr
+from fedswin.cli.screen import console, print_jobs, print_json, print_outcome, stderr
 from fedswin.config import load_job
 from fedswin.errors import FedSwinError
 
@@ -56,9 +57,11 @@ def submit(
             "--resume", metavar="JOB_ID", help="Go on with the study of this job, at the sites connected now."
         ),
     ] = None,
+    code: CodeOption = "installed",
     settings: SetOption = None,
+    json: JsonOption = False,
 ) -> None:
-    """Submit a job to a running federation, and print its id, alone on stdout.
+    """Submit a job to a running federation, and print its id, alone on stdout; what each site decided goes to stderr.
 
     With --resume a job that still runs is ended first, after the round that is under way.
 
@@ -71,9 +74,18 @@ def submit(
     if resume and init:
         raise FedSwinError("--init starts a study and --resume goes on with one. Give one of the two.")
     if resume:
-        print(operation.submit_next_segment(study, resume, kit))
+        submission = operation.submit_next_segment(study, resume, kit, code=code)
     else:
-        print(operation.submit(study, plan_initial_state(study, init, stderr), kit))
+        submission = operation.submit(study, plan_initial_state(study, init, stderr), kit, code=code)
+    if json:
+        decisions = [decision._asdict() for decision in submission.decisions]
+        print_json({"job_id": submission.job_id, "decisions": decisions})
+        return
+    for decision in submission.decisions:
+        stderr.print(str(decision), markup=False)
+    if not submission.decisions:
+        stderr.print("The job waits until others have ended. Watch it with: fedswin monitor", submission.job_id)
+    print(submission.job_id)
 
 
 @app.command()
@@ -82,6 +94,10 @@ def fetch(
     kit: KitOption,
     out: OutOption,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the job has ended.")] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="The longest to --wait. Default: as long as it takes.", min=0),
+    ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Bring the run folder of a job that has ended.
@@ -90,7 +106,9 @@ def fetch(
     """
     from fedswin.operations.fetch import fetch as run
 
-    run(job_id, kit, out, wait=wait, overwrite=overwrite)
+    if timeout is not None and not wait:
+        raise FedSwinError("--timeout says how long to --wait. Add --wait, or leave it out.")
+    run(job_id, kit, out, wait=wait, timeout=timeout, overwrite=overwrite)
     print_outcome(out)
 
 
@@ -134,13 +152,8 @@ def list_jobs(kit: KitOption, json: JsonOption = False) -> None:
     jobs = run(kit)
     if json:
         print_json([job._asdict() for job in jobs])
-        return
-    table = Table("job", "name", "status", "submitted", "by", "study")
-    for job in jobs:
-        table.add_row(
-            job.id, job.name, job.status, job.submitted[:16], job.by, "" if job.study == job.id else job.study
-        )
-    console.print(table)
+    else:
+        print_jobs(jobs)
 
 
 @app.command()
@@ -162,6 +175,7 @@ def export(
         str | None, typer.Option(help="The sites that take part: names with commas between. Default: the job's.")
     ] = None,
     init: InitOption = None,
+    code: CodeOption = "installed",
     settings: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -175,7 +189,7 @@ def export(
     study = load_job(job, settings or ())
     names = sites.split(",") if sites else study.federation.sites
     for path in export_for_review(
-        study, names or (), plan_initial_state(study, init, stderr), out, overwrite=overwrite
+        study, names or (), plan_initial_state(study, init, stderr), out, code=code, overwrite=overwrite
     ):
         console.print(str(path), markup=False)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -31,6 +31,13 @@ StrictOption = Annotated[bool, typer.Option("--strict", help="Take warnings abou
 KitOption = Annotated[
     Path,
     typer.Option("--kit", envvar="FEDSWIN_KIT", help="The startup kit of a person. Default: $FEDSWIN_KIT."),
+]
+CodeOption = Annotated[
+    Literal["installed", "shipped"],
+    typer.Option(
+        "--code",
+        help="Run the fedswin that is installed at the sites, or ship this one in the job, if each site allows it.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 OptionalKitOption = Annotated[

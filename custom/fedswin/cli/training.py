@@ -43,10 +43,12 @@ def simulate(
 
     Example: fedswin simulate jobs/demo/pretrain.yaml --data sites --out runs/pretrain
     """
-    from fedswin.operations.folds import plan_runs
+    from fedswin.operations.folds import is_resumed, plan_runs
     from fedswin.operations.made_sites import resolve_sites
+    from fedswin.operations.simulate import parse_gpus
     from fedswin.operations.simulate import simulate as run
 
+    numbers = parse_gpus(gpus) if gpus else []
     runs = plan_runs(load_job(job, settings or ()), folds, out, overwrite=overwrite or resume)
     sites = resolve_sites(data, out, resume=resume, console=console)
     for folder, study in runs.items():
@@ -55,8 +57,8 @@ def simulate(
             sites,
             folder,
             init=init,
-            gpus=[int(number) for number in gpus.split(",")] if gpus else [],
-            resume=resume and (folds is None or folder.exists()),
+            gpus=numbers,
+            resume=is_resumed(folder, folds, resume=resume),
             strict=strict,
             overwrite=overwrite,
             console=console,
@@ -83,7 +85,7 @@ def train(
 
     Example: fedswin train jobs/finetune_btcv.yaml --data sites/hospital_a --out runs/alone
     """
-    from fedswin.operations.folds import plan_runs
+    from fedswin.operations.folds import is_resumed, plan_runs
     from fedswin.operations.made_sites import resolve_sites
     from fedswin.operations.train import train as run
 
@@ -96,7 +98,7 @@ def train(
             folder,
             pool=pool,
             init=init,
-            resume=resume and (folds is None or folder.exists()),
+            resume=is_resumed(folder, folds, resume=resume),
             strict=strict,
             overwrite=overwrite,
             console=console,

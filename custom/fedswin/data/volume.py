@@ -9,7 +9,7 @@ import os
 import zlib
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
+from typing import IO, Any, NamedTuple, TypeVar, cast
 
 import nibabel as nib
 import numpy as np
@@ -38,6 +38,13 @@ _UNREADABLE = (
 
 Voxels = NDArray[Any]
 _T = TypeVar("_T")
+
+
+class Grid(NamedTuple):
+    """The size in voxels and the spacing in mm of an image, along R, A and S."""
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
 
 
 class VolumeError(FedSwinError):
@@ -99,17 +106,23 @@ def read_voxels(path: Path, channels: int = 1) -> Voxels:
     return voxels
 
 
-def read_spacing(path: Path) -> tuple[float, float, float]:
-    """Read from the header of a NIfTI file, of any number of channels, how large a voxel is along R, A and S, in mm.
+def read_grid(path: Path) -> Grid:
+    """Read the grid of a NIfTI file, of any number of channels, from its header alone.
 
     Raises:
         VolumeError: if the header cannot be read, or its affine is singular or not finite.
     """
-    affine = np.asarray(_readable(path, lambda: nib.load(path)).affine)
-    require_affine(path, affine)
-    axes = nib.io_orientation(affine)[:, 0].astype(int)
-    along = dict(zip(axes.tolist(), np.linalg.norm(affine[:3, :3], axis=0).tolist(), strict=True))
-    return along[0], along[1], along[2]
+    image = _readable(path, lambda: nib.load(path))
+    require_affine(path, np.asarray(image.affine))
+    return grid_of(image)
+
+
+def grid_of(image: nib.Nifti1Image) -> Grid:
+    """Return the grid of an image whose affine is sound, in whatever way its axes are stored."""
+    r, a, s = nib.io_orientation(image.affine)[:, 0].argsort()
+    shape = (*image.shape, 1, 1)  # NIfTI may leave out last axes that are one voxel wide
+    spacing = nib.affines.voxel_sizes(image.affine).tolist()
+    return Grid((shape[r], shape[a], shape[s]), (spacing[r], spacing[a], spacing[s]))
 
 
 def require_bytes(path: Path, claimed: int, *, is_packed: bool) -> None:

@@ -21,6 +21,7 @@ from fedswin.errors import FedSwinError
 from fedswin.federation import messages
 from fedswin.federation.exchange import Download, wire_bytes
 from fedswin.federation.site_model import SiteModel
+from fedswin.federation.site_policy import SITE_POLICY, SitePolicy, load_site_policy
 from fedswin.federation.state import StateFolder
 from fedswin.run_folder import describe_run
 from fedswin.run_lock import lock_run
@@ -46,9 +47,11 @@ def serve(processes: int = 1) -> None:
     name = flare.get_site_name()
     study = Path(os.environ[messages.STUDY_FOLDER_VARIABLE])
     folder = study / "sites" / name
-    with lock_run(folder), followers(job, processes) as ranks:
+    policy = load_site_policy(Path(os.environ[messages.KIT_VARIABLE]))
+    within = _within(job, policy)
+    with lock_run(folder), followers(within, processes) as ranks:
         describe_run(study, job, "submit")
-        worker = SiteWorker(job, name, folder, ranks)
+        worker = SiteWorker(within, name, folder, policy, ranks)
         while flare.is_running() and not ranks.is_broken:
             task = flare.receive()
             if task is not None:
@@ -62,11 +65,13 @@ class SiteWorker:
         job: the job.
         name: the site's name.
         folder: where the site keeps its journal and its state.
+        policy: what the site allows.
         ranks: the processes that train.
     """
 
-    def __init__(self, job: Job, name: str, folder: Path, ranks: Ranks = ALONE) -> None:
+    def __init__(self, job: Job, name: str, folder: Path, policy: SitePolicy, ranks: Ranks = ALONE) -> None:
         self._job = job
+        self._policy = policy
         self._ranks = ranks
         self._name = name
         self._folder = folder
@@ -140,9 +145,18 @@ class SiteWorker:
     def _ready(self) -> SiteTrainer:
         if self._trainer is None:
             writer = SummaryWriter()
-            trainer = SiteTrainer(self._job, _site_data(self._name), self._journal, writer.add_scalar, self._ranks)
-            if not trainer.task.training_cases:
-                raise FedSwinError("This site has no case to train on.")
+
+            def send(tag: str, value: float, step: int) -> None:
+                if self._policy.allows_scalar(tag.rpartition("/")[2]):
+                    writer.add_scalar(tag, value, step)
+
+            trainer = SiteTrainer(self._job, _site_data(self._name, self._policy), self._journal, send, self._ranks)
+            cases = trainer.task.training_cases
+            if cases < self._policy.min_cases:
+                raise FedSwinError(
+                    f"This site has {cases} training cases for this job, and trains with {self._policy.min_cases} at "
+                    "least: min_cases in its site.yaml."
+                )
             self._model = SiteModel(trainer.model, self._job.federation)
             self._start = trainer.state_dict()
             self._trainer = trainer
@@ -170,11 +184,20 @@ def _kind(error: Exception) -> str:
     return type(error).__name__ + (f" ({code})" if code else "")
 
 
-def _site_data(name: str) -> Site:
+def _within(job: Job, policy: SitePolicy) -> Job:
+    """Return the job with no more CPU threads than the site allows."""
+    if policy.cpu_threads is None:
+        return job
+    threads = min(policy.cpu_threads, job.trainer.cpu_threads or policy.cpu_threads)
+    return job.model_copy(update={"trainer": job.trainer.model_copy(update={"cpu_threads": threads})})
+
+
+def _site_data(name: str, policy: SitePolicy) -> Site:
     """Find the site's own data: its path is the site's business, never the job's."""
-    if folder := os.environ.get(messages.SITE_DATA_VARIABLE):
-        site = read_site(Path(folder))
-        return Site(name, site.folder, site.splits)
     if folder := os.environ.get(messages.SITES_DATA_VARIABLE):
         return read_site(Path(folder) / name)
-    raise FedSwinError(f"{messages.SITE_DATA_VARIABLE} is not set. Set it to this site's data folder and start again.")
+    own = os.environ.get(messages.SITE_DATA_VARIABLE) or policy.data
+    if not own:
+        raise FedSwinError(f"This site's data folder is not known. Write it into {SITE_POLICY}: data: /path/to/it")
+    site = read_site(Path(own))
+    return Site(name, site.folder, site.splits)

@@ -10,9 +10,13 @@ from nvflare.app_common.utils.file_utils import resolve_path_under_root
 from nvflare.app_opt.tracking.tb.tb_receiver import TBAnalyticsReceiver
 from torch.utils.tensorboard import SummaryWriter
 
+from fedswin.checksum import write_sums
 from fedswin.federation import messages
 from fedswin.federation.study_folder import study_folder
 from fedswin.run_folder import TENSORBOARD, copy_shared_part
+
+SHARED_PART = "shared_part"
+"""Where the server's folder of a job has what can be fetched of its study."""
 
 
 class StudyCurves(TBAnalyticsReceiver):
@@ -45,4 +49,7 @@ class StudyCurves(TBAnalyticsReceiver):
     def finalize(self, fl_ctx: FLContext) -> None:
         """Close the curves, and copy what can be fetched."""
         super().finalize(fl_ctx)
-        copy_shared_part(self._study, self._run_dir)
+        shared = self._run_dir / SHARED_PART
+        shared.mkdir(parents=True)
+        copy_shared_part(self._study, shared)
+        write_sums(shared)

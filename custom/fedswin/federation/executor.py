@@ -49,7 +49,9 @@ class SiteExecutor(Executor):
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Start the trainer with the job and end it with the job; tell the server meanwhile that this site lives."""
         if event_type == EventType.START_RUN:
-            config = Path(fl_ctx.get_engine().get_workspace().get_app_config_dir(fl_ctx.get_job_id()))
+            workspace = fl_ctx.get_engine().get_workspace()
+            config = Path(workspace.get_app_config_dir(fl_ctx.get_job_id()))
+            os.environ[messages.KIT_VARIABLE] = workspace.get_root_dir()
             os.environ[messages.JOB_FILE_VARIABLE] = str(config / messages.JOB_FILE)
             os.environ[messages.STUDY_FOLDER_VARIABLE] = str(study_folder(fl_ctx))
             os.environ[messages.JOB_PROCESS_VARIABLE] = str(os.getpid())

@@ -1,7 +1,10 @@
-"""How a site starts the process of a job, and what its death means to the others."""
+"""How the process of a job is started, and what its death at a site means to the others."""
 
 from __future__ import annotations
 
+import os
+import shlex
+import sys
 import threading
 import time
 from typing import Any
@@ -11,11 +14,14 @@ from nvflare.apis.fl_constant import FLContextKey, JobConstants
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.job_launcher_spec import JobReturnCode
 from nvflare.app_common.job_launcher.client_process_launcher import ClientProcessJobLauncher
-from nvflare.app_common.job_launcher.process_launcher import ProcessHandle
+from nvflare.app_common.job_launcher.process_launcher import ProcessHandle, ProcessJobLauncher
+from nvflare.app_common.job_launcher.server_process_launcher import ServerProcessJobLauncher
 from nvflare.fuel.f3.cellnet.cell import Cell
 from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey, ReturnCode
 from nvflare.fuel.f3.cellnet.fqcn import FQCN
 from nvflare.fuel.f3.cellnet.utils import new_cell_message
+from nvflare.utils.job_launcher_utils import get_credential_env
+from nvflare.utils.process_utils import spawn_process
 
 from fedswin.federation import messages
 
@@ -24,8 +30,28 @@ _TRY_SECONDS = 5.0
 """The server's process of a job may still be starting when a site's has died already."""
 
 
-class SiteLauncher(ClientProcessJobLauncher):
-    """Starts jobs as NVFlare does. A process that dies takes its site out of the job, and does not end it for all.
+class _JobLauncher(ProcessJobLauncher):
+    """Starts the process of a job as NVFlare does, but code that the job brings goes before what is installed.
+
+    NVFlare puts it last, where the installed package of the same name hides it.
+    """
+
+    def launch_job(self, job_meta: dict[str, Any], fl_ctx: FLContext) -> ProcessHandle:
+        """Start the process of a job and return its handle."""
+        environment = os.environ | get_credential_env(fl_ctx.get_prop(FLContextKey.JOB_PROCESS_ARGS) or {})
+        workspace = fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT)
+        if code := workspace.get_app_custom_dir(job_meta[JobConstants.JOB_ID]):
+            environment["PYTHONPATH"] = os.pathsep.join([code, *sys.path])
+        command = shlex.split(self.get_command(job_meta, fl_ctx))
+        return ProcessHandle(process_adapter=spawn_process(command, environment))
+
+
+class ServerLauncher(_JobLauncher, ServerProcessJobLauncher):
+    """Starts the server's processes of jobs."""
+
+
+class SiteLauncher(_JobLauncher, ClientProcessJobLauncher):
+    """Starts a site's processes of jobs. One that dies takes its site out of the job, and does not end it for all.
 
     NVFlare would report the death as a failure of the job, and the server would abort it everywhere. Here the server's
     process of the job is told, so that it waits for this site no longer.

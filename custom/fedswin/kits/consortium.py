@@ -79,6 +79,8 @@ class Consortium(Section):
     server: Server
     sites: Annotated[list[Hospital], Field(min_length=1)]
     people: Annotated[list[Person], Field(min_length=1)]
+    code_in_jobs: bool = False
+    """Whether a lead or project_admin may send code with a job; each site must also say so in its own policy."""
 
     @property
     def kit_names(self) -> list[str]:

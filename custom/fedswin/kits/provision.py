@@ -60,9 +60,9 @@ def _make_kits(plan: Consortium, work: Path, kits: Path) -> None:
         (made / participant).rename(kits / kit)
     (work / plan.study / "state").rename(kits / AUTHORITY)
     _make_private(kits / AUTHORITY)
-    restrict_server(kits / SERVER / "local")
+    restrict_server(kits / SERVER / "local", code_in_jobs=plan.code_in_jobs)
     for site in plan.sites:
-        restrict_site(kits / site.name / "local")
+        restrict_site(kits / site.name / "local", code_in_jobs=plan.code_in_jobs)
 
 
 def _run_provisioner(plan: Consortium, work: Path) -> Path:

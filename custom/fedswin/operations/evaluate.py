@@ -17,10 +17,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from fedswin.config import Job
 from fedswin.data.annotation import Annotation
 from fedswin.data.datalist import read_site, site_folders
 from fedswin.data.label_map import read_class_indices
-from fedswin.data.volume import read_volume, read_voxels
+from fedswin.data.volume import read_volume, read_voxels, require_label_values, require_same_grid
 from fedswin.errors import FedSwinError
 from fedswin.output import refuse_output, short_names, staged
 from fedswin.segmentation.ensemble import Ensemble, load_ensemble
@@ -92,7 +93,7 @@ def evaluate(
         raise FedSwinError(f"{sites_dir}: no case of the split '{split}' has a label, so there is nothing to score.")
     for case in cases:
         progress(f"checking the data of {case.site}")
-        _check_case(case, ensembles)
+        _check_case(case, [ensemble.job for ensemble in ensembles.values()])
     results = []
     for name, ensemble in ensembles.items():
         results += _score_model(name, ensemble, cases, progress)
@@ -145,11 +146,14 @@ class _Case(NamedTuple):
     annotation: Annotation
 
 
-def _check_case(case: _Case, ensembles: Mapping[str, Ensemble]) -> None:
-    for channels in {len(ensemble.job.data.channels) for ensemble in ensembles.values()}:
+def _check_case(case: _Case, jobs: Sequence[Job]) -> None:
+    """Read each file of a case once, whatever the number of models."""
+    for channels in {len(job.data.channels) for job in jobs}:
         read_voxels(case.image, channels)
-    for ensemble in ensembles.values():
-        _reference(case, ensemble)
+        require_same_grid(case.label, read_volume(case.image, channels), read_volume(case.label))
+    values = np.unique(read_voxels(case.label))
+    for job in jobs:
+        require_label_values(case.label, values, case.annotation.class_indices(job.segmentation))
 
 
 def _score_model(

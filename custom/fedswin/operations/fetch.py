@@ -8,11 +8,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from fedswin.checksum import SUMS, differing
 from fedswin.errors import FedSwinError
+from fedswin.federation.curves import SHARED_PART
 from fedswin.operations.admin import COMPLETED, Federation, has_ended
 from fedswin.outcome import read_outcome
 from fedswin.output import staged
-from fedswin.run_folder import copy_shared_part, read_records, refuse_run, update_provenance
+from fedswin.run_folder import read_records, refuse_run, update_provenance
 
 SERVER_LOG = Path("nvflare", "server_log.txt")
 """Where a fetched run has the server's log of the job."""
@@ -58,8 +60,15 @@ def arrange_run(job_id: str, workspace: Path, run: Path) -> None:
         job_id: the job's id.
         workspace: the server's folder of the job, as downloaded.
         run: the run folder, which exists.
+
+    Raises:
+        FedSwinError: if a file is not as the server listed it.
     """
-    copy_shared_part(workspace, run)
+    shared = workspace / SHARED_PART
+    if damaged := differing(shared):
+        raise FedSwinError(f"The download of job {job_id} is damaged: {', '.join(damaged)}. Fetch it again.")
+    (shared / SUMS).unlink()  # provenance.json is about to change
+    shutil.copytree(shared, run, dirs_exist_ok=True)
     (run / SERVER_LOG).parent.mkdir(parents=True)
     shutil.move(workspace / "log.txt", run / SERVER_LOG)
     outcome = read_outcome(run)
@@ -76,7 +85,7 @@ def _download(federation: Federation, job_id: str, about: dict[str, Any], folder
         workspace = federation.download(job_id, folder) / "workspace"
     except FedSwinError:  # it has not come as far as to have a folder
         raise FedSwinError(failed) from None
-    if not read_records(workspace):
+    if not read_records(workspace / SHARED_PART):
         raise FedSwinError(failed)
     return workspace
 

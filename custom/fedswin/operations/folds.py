@@ -45,6 +45,17 @@ def plan_runs(job: Job, folds: str | None, out: Path, *, overwrite: bool) -> dic
     return runs
 
 
+def is_resumed(run: Path, folds: str | None, *, resume: bool) -> bool:
+    """Return whether ``run`` is gone on with; if ``resume``, those folds start that had not begun.
+
+    Args:
+        run: a run folder, as `plan_runs` returns it.
+        folds: as for `plan_runs`.
+        resume: whether the user wants to go on.
+    """
+    return resume and (folds is None or run.exists())
+
+
 def _of_fold(job: Job, fold: int) -> Job:
     if fold >= job.data.folds:
         raise FedSwinError(f"--folds: {fold} is asked for, but there are {job.data.folds} (data.folds), from 0 on.")

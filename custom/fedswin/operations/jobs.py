@@ -42,7 +42,12 @@ def list_jobs(kit: Path) -> list[JobEntry]:
         FedSwinError: if the server cannot be reached or refuses.
     """
     with Federation(kit) as federation:
-        return [_entry(about) for about in federation.jobs()]
+        return jobs_of(federation)
+
+
+def jobs_of(federation: Federation) -> list[JobEntry]:
+    """Return the jobs that a session sees, the newest first."""
+    return [_entry(about) for about in federation.jobs()]
 
 
 def abort_job(job_id: str, kit: Path) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 from rich.console import Console
 
 from fedswin.data.datalist import Site, site_folders
+from fedswin.data.dealing.shard import shard
 from fedswin.data.phantom import write_phantoms
-from fedswin.data.shard import shard
-from fedswin.errors import FedSwinError
+from fedswin.errors import FedSwinError, needs_extra
 from fedswin.operations.scenario import Archive, Scenario, load_scenario
 from fedswin.output import refuse_output, staged
 from fedswin.run_folder import PROVENANCE
@@ -131,11 +131,9 @@ def _convert_archives(scenario: Scenario, out: Path, progress: Callable[[str], N
 
 
 def _convert(source: Path, out: Path, settings: Archive, progress: Callable[[str], None]) -> Iterator[str]:
-    try:
+    with needs_extra("dicom", "A conversion"):
         from fedswin.data.convert.conversion import convert
         from fedswin.data.convert.report import by_reason
-    except ModuleNotFoundError as error:
-        raise FedSwinError(f'A conversion needs {error.name}: pip install "fedswin[dicom]"') from None
 
     options = settings.model_dump(exclude={"source"})
     done = convert(source, out, **options, resume=True, progress=lambda text: progress(f"{out.name}: {text}"))

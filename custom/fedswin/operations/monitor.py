@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,6 @@ def run_source(run: Path) -> Source:
     return look
 
 
-@dataclass
 class JobSource:
     """A source for a job of a federation; the server tells what is new.
 
@@ -54,10 +52,9 @@ class JobSource:
         job_id: the job's id.
     """
 
-    federation: Federation
-    job_id: str
-
-    def __post_init__(self) -> None:
+    def __init__(self, federation: Federation, job_id: str) -> None:
+        self._federation = federation
+        self._job_id = job_id
         self._job: Job | None = None
         self._records: list[Record] = []
         self._status: Status | None = None
@@ -68,11 +65,11 @@ class JobSource:
         Raises:
             FedSwinError: if the server cannot be reached or refuses, or knows no such job.
         """
-        about = self.federation.job(self.job_id)
-        if told := self.federation.show_study(self.job_id, len(self._records)):
+        about = self._federation.job(self._job_id)
+        if told := self._federation.show_study(self._job_id, len(self._records)):
             self._take(told)
         state = str(about["status"])
-        ended = f"{state}. 'fedswin fetch {self.job_id}' brings the result." if has_ended(about) else ""
+        ended = f"{state}. 'fedswin fetch {self._job_id}' brings the result." if has_ended(about) else ""
         return StudyView(self._job, self._records, self._status, ended, waiting="" if self._job else state)
 
     def _take(self, told: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Processes that belong to one simulation: NVFlare puts them in sessions of their own, so a mark tells them."""
+"""Processes that belong together: NVFlare puts them in sessions of their own, so a mark tells them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import psutil
 
-MARK_VARIABLE = "FEDSWIN_SIMULATION"
-"""Environment variable that every process of a simulation inherits."""
+MARK_VARIABLE = "FEDSWIN_FAMILY"
+"""Environment variable that every process of a simulation, or of a federation on this machine, inherits."""
 
-_END_SECONDS = 10.0
+_POLL_SECONDS = 0.05
 _GONE_SECONDS = 30.0
 
 
@@ -22,19 +22,22 @@ def new_mark() -> str:
     return uuid.uuid4().hex
 
 
-def family(mark: str) -> list[psutil.Process]:
-    """Return the processes that carry ``mark``, without this one."""
-    return [process for process in psutil.process_iter() if process.pid != os.getpid() and _carries(process, mark)]
+def family(*marks: str) -> list[psutil.Process]:
+    """Return the processes that carry one of ``marks``, without this one."""
+    return [process for process in psutil.process_iter() if process.pid != os.getpid() and _carries(process, marks)]
 
 
-def end_family(mark: str | None = None) -> None:
-    """Kill every process that carries ``mark``, by default this one's, without this one; parents that are gone too."""
-    mark = mark or os.environ[MARK_VARIABLE]
-    while members := family(mark):  # again, for one of them may just have started another
+def end_family(*marks: str) -> None:
+    """Kill every process that carries one of ``marks``, by default this one's, without this one.
+
+    They end whether or not the one that started them still lives.
+    """
+    marks = marks or (os.environ[MARK_VARIABLE],)
+    while members := family(*marks):  # again, for one of them may just have started another
         for member in members:
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.kill()
-        psutil.wait_procs(members, timeout=_END_SECONDS)
+        time.sleep(_POLL_SECONDS)  # and not until its parent has taken note, which may be slow
 
 
 class SiteProcesses:
@@ -83,8 +86,8 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-def _carries(process: psutil.Process, mark: str) -> bool:
+def _carries(process: psutil.Process, marks: Sequence[str]) -> bool:
     try:
-        return _runs(process) and process.environ().get(MARK_VARIABLE) == mark
+        return _runs(process) and process.environ().get(MARK_VARIABLE) in marks
     except psutil.Error:
         return False

@@ -37,6 +37,18 @@ _WORKSPACE = "nvflare"
 _POLL_SECONDS = 0.5
 
 
+def parse_gpus(text: str) -> list[int]:
+    """Return the numbers of the GPUs that ``text`` names, such as ``0,1``.
+
+    Raises:
+        FedSwinError: if it holds something else.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise FedSwinError(f"--gpus {text}: expected the numbers of GPUs, from 0, such as 0 or 0,1.")
+    return [int(part) for part in parts]
+
+
 def simulate(
     job: Job,
     data: Path,

@@ -6,15 +6,16 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nvflare.apis.job_def import get_custom_prop
 
 from fedswin.config import Job
 from fedswin.errors import FedSwinError, nearest
 from fedswin.federation import messages
-from fedswin.federation.recipe import FedSwinRecipe
+from fedswin.federation.recipe import Code, FedSwinRecipe
 from fedswin.operations.admin import Federation, has_ended
+from fedswin.operations.decisions import Decision, await_decisions
 from fedswin.output import refuse_output, staged
 from fedswin.weights.file import Weights
 from fedswin.weights.handover import Handover
@@ -23,24 +24,37 @@ _META = "meta.json"
 """The file that makes a folder an NVFlare job."""
 
 
-def submit(job: Job, initial: Handover, kit: Path) -> str:
-    """Submit ``job`` and return the id that the server gave it.
+class Submission(NamedTuple):
+    """A job that the server has taken.
+
+    Attributes:
+        job_id: the id that the server gave it.
+        decisions: what the server and the sites decided; none as long as the job waits for others to end.
+    """
+
+    job_id: str
+    decisions: list[Decision]
+
+
+def submit(job: Job, initial: Handover, kit: Path, *, code: Code = "installed") -> Submission:
+    """Submit ``job``, and wait until the sites have decided about it.
 
     Args:
         job: the job.
         initial: global model 0.
         kit: the kit of a person who may submit jobs.
+        code: ``shipped`` sends this fedswin with the job.
 
     Raises:
-        FedSwinError: if the kit is none of a person, the server cannot be reached or refuses, or sites
-            that the job needs are not connected.
+        FedSwinError: if the kit is none of a person, the server cannot be reached or refuses, or fewer than
+            ``federation.min_sites`` are connected, have the GPUs, and take the job.
     """
     with Federation(kit) as federation, tempfile.TemporaryDirectory(prefix="fedswin-") as folder:
         sites = required_sites(job, federation.connected_sites())
-        return federation.submit(export_job(job, sites, Path(folder), initial=initial))
+        return _submit(federation, job, sites, export_job(job, sites, Path(folder), initial=initial, code=code))
 
 
-def submit_next_segment(job: Job, earlier: str, kit: Path) -> str:
+def submit_next_segment(job: Job, earlier: str, kit: Path, *, code: Code = "installed") -> Submission:
     """Submit a job that goes on with the study of an earlier one, at the sites that are connected now.
 
     If the earlier job still runs, it is ended after the round that is under way. No other job of the study need be
@@ -50,9 +64,7 @@ def submit_next_segment(job: Job, earlier: str, kit: Path) -> str:
         job: the job, which must be the study's.
         earlier: the id of any job of the study.
         kit: the kit of a person who may submit jobs.
-
-    Returns:
-        The id of the new job.
+        code: as for `submit`.
 
     Raises:
         FedSwinError: as `submit`; or if the server does not know the earlier job.
@@ -62,7 +74,12 @@ def submit_next_segment(job: Job, earlier: str, kit: Path) -> str:
         sites = required_sites(job, federation.connected_sites())
         if not has_ended(about) and federation.end_segment(earlier):
             federation.wait(earlier)
-        return federation.submit(export_job(job, sites, Path(folder), study=study_of(about)))
+        return _submit(federation, job, sites, export_job(job, sites, Path(folder), study=study_of(about), code=code))
+
+
+def _submit(federation: Federation, job: Job, sites: Sequence[str], folder: Path) -> Submission:
+    job_id = federation.submit(folder)
+    return Submission(job_id, await_decisions(federation, job_id, sites, job.federation.min_sites))
 
 
 def study_of(about: Mapping[str, Any]) -> str:
@@ -75,7 +92,13 @@ def study_of(about: Mapping[str, Any]) -> str:
 
 
 def export_job(
-    job: Job, sites: Sequence[str], folder: Path, *, initial: Handover | None = None, study: str | None = None
+    job: Job,
+    sites: Sequence[str],
+    folder: Path,
+    *,
+    initial: Handover | None = None,
+    study: str | None = None,
+    code: Code = "installed",
 ) -> Path:
     """Write the NVFlare job that ``job`` becomes below ``folder``, and return where it is.
 
@@ -85,16 +108,23 @@ def export_job(
         folder: an empty folder.
         initial: global model 0, for a job that starts a study.
         study: the study, for a job that goes on with one.
+        code: ``shipped`` puts this fedswin into it.
     """
     parts = folder / "parts"
     parts.mkdir()
     weights = Weights(initial.tensors, job, {"handover": initial.provenance()}) if initial else None
-    FedSwinRecipe(job, weights, sites, parts, study).export(str(folder))
+    FedSwinRecipe(job, weights, sites, parts, study=study, code=code).export(str(folder))
     return folder / job.name
 
 
 def export_for_review(
-    job: Job, sites: Sequence[str], initial: Handover, out: Path, *, overwrite: bool = False
+    job: Job,
+    sites: Sequence[str],
+    initial: Handover,
+    out: Path,
+    *,
+    code: Code = "installed",
+    overwrite: bool = False,
 ) -> list[Path]:
     """Write the NVFlare job that ``job`` becomes, for ``nvflare job submit`` or for a reviewer at a hospital.
 
@@ -103,6 +133,7 @@ def export_for_review(
         sites: the sites that take part.
         initial: global model 0.
         out: the folder to write; it appears whole or not at all.
+        code: ``shipped`` puts this fedswin into it.
         overwrite: replace an earlier export at ``out``.
 
     Returns:
@@ -115,7 +146,7 @@ def export_for_review(
         raise FedSwinError("No site is named. Give --sites, or federation.sites in the job file.")
     refuse_output(out, overwrite=overwrite, kind="an NVFlare job", is_kind=lambda path: (path / _META).is_file())
     with staged(out) as folder, tempfile.TemporaryDirectory(prefix="fedswin-") as work:
-        made = export_job(job, sites, Path(work), initial=initial)
+        made = export_job(job, sites, Path(work), initial=initial, code=code)
         shutil.copytree(made, folder, dirs_exist_ok=True)
     return sorted(path for path in out.rglob("*") if path.is_file())
 

@@ -16,11 +16,11 @@ from data.check.small_site import LABEL, hu
 from end_to_end import tiny
 from fedswin.config import DataSettings, Job
 from fedswin.data.cache import cached_bytes
-from fedswin.data.check.case import Grid
 from fedswin.data.check.fit import resampled_shape
 from fedswin.data.check.survey import survey
 from fedswin.data.datalist import Case, write_datalist
 from fedswin.data.loading import Volumes
+from fedswin.data.volume import Grid
 
 SPACINGS = st.floats(0.3, 6.0)
 

@@ -14,7 +14,7 @@ from data.check.small_site import HU, LABEL, case, save
 from fedswin.config import SegmentationSettings
 from fedswin.data.check import Demands, Finding, check_site, require_sound
 from fedswin.data.datalist import Case, Site, read_site, write_datalist
-from fedswin.data.shard import shard
+from fedswin.data.dealing.shard import shard
 from fedswin.errors import FedSwinError
 
 TUMOUR = SegmentationSettings(classes={"tumour": 1})

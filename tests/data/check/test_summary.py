@@ -9,9 +9,10 @@ import pytest
 
 from data.check.small_site import LABEL, case, hu, save
 from end_to_end import tiny
-from fedswin.data.check.summary import Spread, summarise
+from fedswin.data.check.summary import summarise
 from fedswin.data.check.survey import survey
 from fedswin.data.datalist import Case, write_datalist
+from fedswin.data.spread import Spread
 
 JOB = tiny.job({**tiny.FINETUNE, "segmentation": {"classes": {"tumour": 1, "organ": [2, 3], "never": 7}}})
 

@@ -290,7 +290,7 @@ def test_a_site_without_a_labelled_training_case_cannot_fine_tune(site: Path) ->
 
 
 def test_real_ct_raises_no_false_alarm(real_ct: Path, tmp_path: Path) -> None:
-    from fedswin.data.shard import shard
+    from fedswin.data.dealing.shard import shard
 
     shard(real_ct, tmp_path / "sites", by="source")
     assert found(tmp_path / "sites") == []

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from data.convert.archive import AFFINE, SHAPE, ct
-from fedswin.data.convert.case_files import voxel_digest, write_case
+from fedswin.data.convert.case_files import volume_digest, write_case
 from fedswin.data.convert.source import Volume
 
 VOLUME = Volume(ct(), AFFINE)
@@ -61,5 +61,5 @@ def test_the_digest_is_that_of_voxels_type_and_place():
         Volume(ct().reshape(SHAPE[::-1]), AFFINE),
         Volume(ct(), moved),
     ]
-    assert len({voxel_digest(volume) for volume in [VOLUME, *others]}) == 5
-    assert voxel_digest(Volume(ct(), AFFINE * [1, 1, 1, 1 + 1e-9])) == voxel_digest(VOLUME)
+    assert len({volume_digest(volume) for volume in [VOLUME, *others]}) == 5
+    assert volume_digest(Volume(ct(), AFFINE * [1, 1, 1, 1 + 1e-9])) == volume_digest(VOLUME)

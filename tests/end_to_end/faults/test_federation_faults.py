@@ -52,7 +52,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_one_study_outlives_its_sites_and_its_server(job: Job, data: Path, tmp_path: Path) -> None:
     with run_federation(tmp_path, {name: data / name for name in SITES}, more_sites=["d"]) as federation:
-        first = submit(job, initial_state(job), federation.lead)
+        first = submit(job, initial_state(job), federation.lead).job_id
         study = federation.kits / SERVER / "studies" / first
 
         wait_for_line(federation, study, 1)
@@ -62,7 +62,7 @@ def test_one_study_outlives_its_sites_and_its_server(job: Job, data: Path, tmp_p
 
         federation.start("d", **{SITE_DATA_VARIABLE: str(data / "d")})
         federation.wait_until_connected([*SITES, "d"])
-        second = submit_next_segment(job, first, federation.lead)
+        second = submit_next_segment(job, first, federation.lead).job_id
         assert read_outcome(study).ended == "segment"
         kept = read_records(study)
         wait_for(
@@ -81,7 +81,7 @@ def test_one_study_outlives_its_sites_and_its_server(job: Job, data: Path, tmp_p
         kept = read_records(study)
         federation.start(SERVER)
         federation.wait_until_connected([*SITES, "d"])
-        third = submit_next_segment(job, second, federation.lead)
+        third = submit_next_segment(job, second, federation.lead).job_id
         assert wait_for_job(third, federation.lead, JOB_SECONDS) == COMPLETED, federation.tails()
 
         fetch(third, federation.lead, tmp_path / "run")
@@ -112,7 +112,7 @@ def check_what_is_kept(federation: RunningFederation, job: Job, study: str) -> N
         assert [(kept.id, kept.job) for kept in list_studies(folder)] == [(study, job.name)]
         delete_studies(folder, [study])
         assert list_studies(folder) == []
-    again = submit_next_segment(job, study, federation.lead)
+    again = submit_next_segment(job, study, federation.lead).job_id
     assert wait_for_job(again, federation.lead, JOB_SECONDS) != COMPLETED
     with pytest.raises(FedSwinError, match="holds no state of this study"):
         fetch(again, federation.lead, federation.kits.parent / "none")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -16,8 +15,10 @@ from fedswin.data.check.finding import Finding, collected, place
 from fedswin.data.datalist import Case, Site
 from fedswin.data.shown_classes import class_order, named_classes
 from fedswin.data.volume import (
+    Grid,
     VolumeError,
     Voxels,
+    grid_of,
     hu_problem,
     read_volume,
     read_voxels,
@@ -50,13 +51,6 @@ class Demands:
         if job is None:
             return cls(digests=digests)
         return cls(job.segmentation, job.task == "finetune", job.data.channels, digests)
-
-
-class Grid(NamedTuple):
-    """The size in voxels and the spacing in mm of an image, along R, A and S."""
-
-    shape: tuple[int, ...]
-    spacing: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -94,7 +88,7 @@ def read_case(site: Site, split: str, case: Case, demands: Demands) -> CaseRepor
     image = label = grid = digest = shown = None
     with collected(site, findings, case):
         image = read_volume(case.image, len(demands.channels))
-        grid = _grid(image)
+        grid = grid_of(image)
         digest = _read_image(site, case, image, demands, findings)
     if case.label and demands.read_labels:
         with collected(site, findings, case):
@@ -104,12 +98,6 @@ def read_case(site: Site, split: str, case: Case, demands: Demands) -> CaseRepor
             if image is not None and label is not None:
                 require_same_grid(case.label, image, label)
     return CaseReport(split, case, findings, grid, digest, shown)
-
-
-def _grid(image: nib.Nifti1Image) -> Grid:
-    axes = nib.io_orientation(image.affine)[:, 0].argsort()
-    spacing = nib.affines.voxel_sizes(image.affine)
-    return Grid(tuple(int(image.shape[axis]) for axis in axes), tuple(float(spacing[axis]) for axis in axes))
 
 
 def _read_image(

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fedswin.config import Job
-from fedswin.data.check.finding import Finding
+from fedswin.data.check.finding import Finding, by_severity
 from fedswin.data.check.lists import Comparison
 from fedswin.data.check.summary import summarise
 from fedswin.data.check.survey import Survey
@@ -46,5 +46,4 @@ def _plain(findings: Sequence[Finding]) -> list[dict[str, str]]:
 
 
 def _counts(findings: Sequence[Finding]) -> dict[str, int]:
-    errors = sum(finding.severity == "error" for finding in findings)
-    return {"errors": errors, "warnings": len(findings) - errors}
+    return {f"{severity}s": count for severity, count in by_severity(findings).items()}

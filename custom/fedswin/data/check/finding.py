@@ -40,6 +40,12 @@ def fatal(findings: Sequence[Finding], *, strict: bool = False) -> list[Finding]
     return [finding for finding in findings if strict or finding.severity == "error"]
 
 
+def by_severity(findings: Sequence[Finding]) -> dict[str, int]:
+    """Return how many ``findings`` are errors and how many warnings, ``{"error": n, "warning": n}``."""
+    errors = len(fatal(findings))
+    return {"error": errors, "warning": len(findings) - errors}
+
+
 def require_sound(findings: Sequence[Finding], *, strict: bool = False) -> list[Finding]:
     """Return the warnings among ``findings``.
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from fedswin.config import DataSettings, Job
 from fedswin.data.cache import cache_folder, cached_bytes
-from fedswin.data.check.case import Grid
 from fedswin.data.check.finding import Finding, place
 from fedswin.data.check.site import SiteReport
 from fedswin.data.datalist import DATALIST, Site
+from fedswin.data.volume import Grid
 
 _FAR = 4.0
 """So many times the job's spacing, or a part of it as small, an image is mostly made up or mostly thrown away."""

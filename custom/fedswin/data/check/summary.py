@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
-from typing import NamedTuple
 
 from fedswin.config import Job
 from fedswin.data.check.site import SiteReport
 from fedswin.data.shown_classes import class_order
-
-
-class Spread(NamedTuple):
-    """The smallest, the median and the largest of some numbers."""
-
-    smallest: float
-    median: float
-    largest: float
+from fedswin.data.spread import Spread, spreads
 
 
 @dataclass(frozen=True)
@@ -47,8 +37,8 @@ def summarise(report: SiteReport, job: Job | None) -> Summary:
         {split: len(cases) for split, cases in site.splits.items()},
         {split: len(site.cases(split, labelled=True)) for split in site.splits},
         _classes(report, job),
-        _spreads([grid.spacing for grid in grids]),
-        _spreads([grid.shape for grid in grids]),
+        spreads([grid.spacing for grid in grids]),
+        spreads([grid.shape for grid in grids]),
     )
 
 
@@ -57,8 +47,3 @@ def _classes(report: SiteReport, job: Job | None) -> dict[str, int]:
     names = job.segmentation.classes if job and shown else ()
     counts = Counter(name for case in shown for name in case)
     return {**dict.fromkeys(names, 0), **{name: counts[name] for name in sorted(counts, key=class_order)}}
-
-
-def _spreads(rows: Sequence[Sequence[float]]) -> dict[str, Spread]:
-    columns = zip("RAS", zip(*rows, strict=True), strict=False)
-    return {axis: Spread(min(values), median(values), max(values)) for axis, values in columns}

@@ -11,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from fedswin.config import Job
-from fedswin.data.check.finding import Finding, few, grouped
+from fedswin.data.check.finding import Finding, by_severity, few, grouped
 from fedswin.data.check.lists import Comparison
 from fedswin.data.check.site import SiteReport
-from fedswin.data.check.summary import Spread, Summary, summarise
+from fedswin.data.check.summary import Summary, summarise
 from fedswin.data.check.survey import Survey
+from fedswin.data.spread import Spread
 
 _STYLES = {"error": "bold red", "warning": "yellow"}
 
@@ -43,8 +44,7 @@ def show_comparison(found: Comparison, console: Console) -> None:
 
 
 def _verdict(findings: Sequence[Finding]) -> str:
-    errors = sum(finding.severity == "error" for finding in findings)
-    counts = {"error": errors, "warning": len(findings) - errors}
+    counts = by_severity(findings)
     return ", ".join(f"{n} {kind}{'s' * (n > 1)}" for kind, n in counts.items() if n) or "nothing is wrong"
 
 

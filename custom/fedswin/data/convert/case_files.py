@@ -39,7 +39,7 @@ class ConvertedCase:
         shape: voxels along x, y, z.
         spacing: mm along x, y, z.
         notes: what was done to the voxels beyond reading, and what is odd about them.
-        voxels: the digest of the image; see `voxel_digest`.
+        voxels: the digest of the image; see `volume_digest`.
         files: the SHA-256 of each file, by its path in the site folder.
     """
 
@@ -63,7 +63,7 @@ class ConvertedCase:
         return path if path in self.files else None
 
 
-def voxel_digest(volume: Volume) -> str:
+def volume_digest(volume: Volume) -> str:
     """Return the SHA-256 of the shape, the affine to a micrometre, the type and the values of a volume."""
     affine = np.round(volume.affine, _AFFINE_DECIMALS) + 0.0  # which turns -0 into 0
     digest = hashlib.sha256(repr((volume.voxels.shape, affine.tolist(), str(volume.voxels.dtype))).encode())
@@ -83,8 +83,8 @@ def write_case(folder: Path, form: str, volume: Volume, label: NDArray[Any] | No
     Raises:
         OSError: if it cannot be written.
     """
-    voxels = voxel_digest(volume)
-    label_voxels = "" if label is None else voxel_digest(volume._replace(voxels=label))
+    voxels = volume_digest(volume)
+    label_voxels = "" if label is None else volume_digest(volume._replace(voxels=label))
     record = folder / RECORDS / f"{hashlib.sha256((voxels + label_voxels).encode()).hexdigest()}.json"
     return _read_record(folder, record) or _write(folder, record, form, voxels, volume, label)
 

@@ -23,7 +23,7 @@ from fedswin.data.convert.report import REPORT, by_reason
 from fedswin.data.convert.site_folder import Converted, draw_pseudonyms, draw_splits, without_twins, write_site
 from fedswin.data.convert.source import LeftOut
 from fedswin.data.convert.worker import GO_ON
-from fedswin.data.splits import require_shares
+from fedswin.data.dealing.splits import require_shares
 from fedswin.errors import FedSwinError
 from fedswin.output import put_in_place, refuse_output
 from fedswin.run_lock import LOCK, lock_run, lock_runs
@@ -69,7 +69,7 @@ def convert(
     Args:
         archive: a folder of DICOM series, NRRD, MetaImage and NIfTI files, in any layout.
         out: the folder to write.
-        validation, test: the share of the patients for each; see `fedswin.data.splits.split`.
+        validation, test: the share of the patients for each; see `fedswin.data.dealing.splits.split`.
         seed: draws the splits. The same archive and seed give the same split, whatever the names.
         resample: bring tilted or uneven stacks of slices onto a regular grid, instead of leaving them out.
         workers: the number of processes.

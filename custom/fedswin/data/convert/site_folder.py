@@ -13,7 +13,7 @@ from fedswin.data.convert.case_files import IMAGES, LABELS, ConvertedCase
 from fedswin.data.convert.report import write_report
 from fedswin.data.convert.source import LeftOut, Source
 from fedswin.data.datalist import Case, write_datalist
-from fedswin.data.splits import by_patient, split
+from fedswin.data.dealing.splits import by_patient, split
 
 _NAME_BYTES = 6
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fedswin.data.apportion import apportion
+from fedswin.data.dealing.apportion import apportion
 from fedswin.data.phantom.tissue import Phase
 from fedswin.errors import FedSwinError
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedswin.data.datalist import Case
-from fedswin.errors import FedSwinError
+from fedswin.errors import needs_extra
 
 Array = NDArray[Any]
 _WINDOW = (-160, 240)  # HU, the usual soft-tissue window
@@ -33,10 +33,8 @@ def draw_cases(cases: Sequence[Case], out: Path) -> None:
     Raises:
         FedSwinError: if matplotlib (the extra ``report``) is not installed.
     """
-    try:
+    with needs_extra("report", "A picture"):
         from matplotlib.figure import Figure
-    except ImportError:
-        raise FedSwinError("A picture needs matplotlib: pip install 'fedswin[report]'") from None
     figure = Figure(figsize=(11, 3.2 * len(cases)), facecolor="black")
     rows = figure.subplots(len(cases), 3, squeeze=False)
     figure.subplots_adjust(0, 0, 1, 0.96, wspace=0.02, hspace=0.1)

@@ -8,11 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from fedswin.data.datalist import SPLITS, Case, Site
 from fedswin.data.shown_classes import ShownClasses, class_order
-from fedswin.data.volume import VolumeError, read_spacing
+from fedswin.data.spread import spreads
+from fedswin.data.volume import VolumeError, read_grid
 
 Spacing = tuple[float, float, float]
 """The size of a voxel along R, A and S, in mm."""
@@ -43,8 +42,8 @@ class Holdings:
         """The ``min``, ``median`` and ``max`` of the voxel sizes along each axis, or ``None`` if there is none."""
         if not self.spacings:
             return None
-        rows = np.quantile(self.spacings, [0, 0.5, 1], axis=0).tolist()
-        return dict(zip(("min", "median", "max"), map(tuple, rows), strict=True))
+        rows = zip(*spreads(self.spacings).values(), strict=True)
+        return dict(zip(("min", "median", "max"), rows, strict=True))
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; of the voxel sizes, only their range and median."""
@@ -88,7 +87,7 @@ def _spacings(cases: Sequence[Case]) -> tuple[Spacing, ...]:
     spacings = []
     for case in cases:
         with suppress(VolumeError):  # 'fedswin data check' says what is wrong with a file; here it is only counted
-            spacings.append(read_spacing(case.image))
+            spacings.append(read_grid(case.image).spacing)
     return tuple(spacings)
 
 

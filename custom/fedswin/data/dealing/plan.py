@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from fedswin.data.apportion import apportion
-from fedswin.data.collection import Scan
-from fedswin.data.splits import by_patient, split
+from fedswin.data.dealing.apportion import apportion
+from fedswin.data.dealing.collection import Scan
+from fedswin.data.dealing.splits import by_patient, split
 from fedswin.errors import FedSwinError
 from fedswin.seeds import generator
 
@@ -54,13 +54,13 @@ def plan_sites(
 
     Args:
         scans: the cases, in any order.
-        by: see `fedswin.data.shard.shard`.
+        by: see `fedswin.data.dealing.shard.shard`.
         sites: the number of sites; not for ``source``.
         alpha: the concentration of the Dirichlet distribution: small is skewed, large is alike.
-        kinds: the kind of each patient, for ``dirichlet``; see `fedswin.data.kinds.patient_kinds`.
+        kinds: the kind of each patient, for ``dirichlet``; see `fedswin.data.dealing.kinds.patient_kinds`.
         kept: these patients are test whatever the shares.
         seed: draws sites and splits.
-        validation, test: the share of a site's patients for each; see `fedswin.data.splits.split`.
+        validation, test: the share of a site's patients for each; see `fedswin.data.dealing.splits.split`.
 
     Raises:
         FedSwinError: if there are fewer patients than ``sites``.

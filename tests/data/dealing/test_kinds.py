@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedswin.data.collection import Scan
 from fedswin.data.datalist import Case
-from fedswin.data.kinds import patient_kinds
+from fedswin.data.dealing.collection import Scan
+from fedswin.data.dealing.kinds import patient_kinds
 
 SHOWN: dict[Path, frozenset[str]] = {}
 

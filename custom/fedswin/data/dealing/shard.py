@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 from fedswin.checksum import file_sha256
-from fedswin.data.collection import Scan, read_collection
 from fedswin.data.datalist import (
     SHARDS,
     SPLITS,
@@ -27,12 +26,13 @@ from fedswin.data.datalist import (
     site_folders,
     write_datalist,
 )
-from fedswin.data.deal import DEFAULT_ALPHA, LARGEST_ALPHA, SKEWED, SMALLEST_ALPHA, By, Plan, plan_sites
+from fedswin.data.dealing.collection import Scan, read_collection
+from fedswin.data.dealing.kinds import patient_kinds
+from fedswin.data.dealing.plan import DEFAULT_ALPHA, LARGEST_ALPHA, SKEWED, SMALLEST_ALPHA, By, Plan, plan_sites
+from fedswin.data.dealing.splits import require_shares
 from fedswin.data.holdings import Holdings, holdings
-from fedswin.data.holdings_plot import draw_holdings, refuse_plot
-from fedswin.data.kinds import patient_kinds
+from fedswin.data.holdings.plot import draw_holdings, refuse_plot
 from fedswin.data.shown_classes import shown_classes
-from fedswin.data.splits import require_shares
 from fedswin.data.volume import volume_suffix
 from fedswin.errors import FedSwinError, nearest
 from fedswin.output import refuse_output, staged
@@ -87,8 +87,8 @@ def shard(
         collection: a folder of ``<source>/<case>``, or a datalist file.
         out: the folder of site folders to write.
         by: one site for each ``source``; ``iid``: shuffled, and dealt to ``sites`` sites; ``dirichlet``: sites that
-            see other kinds of patients, as `fedswin.data.kinds.patient_kinds` defines them; or ``quantity``: sites
-            that differ in size alone. `fedswin.data.deal.plan_sites` says how the last two are drawn.
+            see other kinds of patients, as `patient_kinds` defines them; or ``quantity``: sites that differ in size
+            alone. `plan_sites` says how the last two are drawn.
         sites: the number of sites; not for ``source``.
         alpha: for ``dirichlet`` and ``quantity``, how much alike the sites are: from 0.001, skewed, to 1000000, alike;
             0.5 if not given.
@@ -97,7 +97,7 @@ def shard(
         keep_test: a folder of site folders. What is test there, by its content, is test here too, lest one
             study trains on what another is evaluated on. It counts towards the share.
         seed: draws sites and splits; by source, a source's split does not depend on the other sources.
-        validation, test: the share of a site's patients for each; see `fedswin.data.splits.split`.
+        validation, test: the share of a site's patients for each; see `fedswin.data.dealing.splits.split`.
         plot: a PNG to write, outside ``out``: who holds which classes and voxel sizes.
         overwrite: replace ``out``, if it holds nothing but site folders, and ``plot``, if it is a PNG.
         progress: called with a short text before each label map.

@@ -14,8 +14,8 @@ from rich.console import Console
 from data.volumes import write_image
 from fedswin.data.datalist import Case, Site
 from fedswin.data.holdings import Holdings, cases_by_class, holdings
-from fedswin.data.holdings_plot import draw_holdings, refuse_plot
-from fedswin.data.holdings_table import render_holdings
+from fedswin.data.holdings.plot import draw_holdings, refuse_plot
+from fedswin.data.holdings.table import render_holdings
 from fedswin.errors import FedSwinError
 
 

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedswin.data.apportion import apportion
+from fedswin.data.dealing.apportion import apportion
 
 
 @given(

@@ -13,9 +13,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fedswin.data.collection import Scan
 from fedswin.data.datalist import Case
-from fedswin.data.deal import LARGEST_ALPHA, SMALLEST_ALPHA, Plan, plan_sites
+from fedswin.data.dealing.collection import Scan
+from fedswin.data.dealing.plan import LARGEST_ALPHA, SMALLEST_ALPHA, Plan, plan_sites
 from fedswin.errors import FedSwinError
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from fedswin.data.collection import Scan
+from fedswin.data.dealing.collection import Scan
+from fedswin.data.dealing.splits import by_patient
 from fedswin.data.shown_classes import ShownClasses, class_order
-from fedswin.data.splits import by_patient
 
 
 def patient_kinds(scans: Sequence[Scan], shown: ShownClasses) -> dict[str, str]:

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from fedswin.data.datalist import SPLITS
-from fedswin.data.holdings import Holdings, cases_by_class
+from fedswin.data.holdings.count import Holdings, cases_by_class
 
 _CLASSES_LISTED = 30
 """More would not fit a screen; TotalSegmentator has 117."""

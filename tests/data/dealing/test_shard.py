@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from data.volumes import write_image, write_label
-from fedswin.data import shard as module
 from fedswin.data.datalist import SPLITS, read_datalist, read_site, site_folders
-from fedswin.data.shard import shard
+from fedswin.data.dealing import shard as module
+from fedswin.data.dealing.shard import shard
 from fedswin.errors import FedSwinError
 
 

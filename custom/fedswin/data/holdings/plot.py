@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fedswin.data.holdings import Holdings, cases_by_class
+from fedswin.data.holdings.count import Holdings, cases_by_class
 from fedswin.durable import written_whole
-from fedswin.errors import FedSwinError
+from fedswin.errors import FedSwinError, needs_extra
 from fedswin.output import refuse_output
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -57,10 +57,8 @@ def draw_holdings(sites: Mapping[str, Holdings], out: Path) -> None:
 
 
 def _figure_class() -> Any:
-    try:
+    with needs_extra("report", "A picture"):
         from matplotlib.figure import Figure
-    except ImportError:
-        raise FedSwinError('A picture needs matplotlib: pip install "fedswin[report]"') from None
     return Figure
 
 
