@@ -68,7 +68,7 @@ def test_a_site_trains_in_two_processes_and_the_study_completes(federation: Runn
 def test_no_process_is_left_of_a_job_that_was_killed_or_stopped(federation: RunningFederation) -> None:
     allow(federation, "a", processes=2)
     job = tiny.job({**tiny.PRETRAIN, "federation": {"rounds": 1, "local_steps": 10_000}})
-    job_id = submit(job, initial_state(job), federation.lead)
+    job_id = submit(job, initial_state(job), federation.lead).job_id
     wait_for(federation, lambda: len(training(federation, job_id)) == 3, "training in three processes")
     of_a, of_b = ({p.pid for p in below(job_process(federation, site, job_id))} for site in SITES)
     assert (len(of_a), len(of_b)) == (2, 1)
@@ -84,7 +84,7 @@ def test_no_process_is_left_of_a_job_that_was_killed_or_stopped(federation: Runn
 def test_a_trainer_that_dies_takes_its_site_out_of_the_job_and_the_others_go_on(federation: RunningFederation) -> None:
     allow(federation, "a", processes=2)
     job = tiny.job({**tiny.PRETRAIN, "federation": {"rounds": 3, "local_steps": 20}})
-    job_id = submit(job, initial_state(job), federation.lead)
+    job_id = submit(job, initial_state(job), federation.lead).job_id
     wait_for(federation, lambda: len(training(federation, job_id)) == 3, "training in three processes")
     follower = max(below(job_process(federation, "a", job_id)), key=lambda process: process.create_time())
     follower.kill()
@@ -99,7 +99,8 @@ def test_a_trainer_that_dies_takes_its_site_out_of_the_job_and_the_others_go_on(
 
 def started(federation: RunningFederation, job: Job, folder: Path) -> None:
     """Run the job, and fetch it to ``run``."""
-    fetch(submit(job, initial_state(job), federation.lead), federation.lead, folder / "run", wait=True, timeout=SECONDS)
+    job_id = submit(job, initial_state(job), federation.lead).job_id
+    fetch(job_id, federation.lead, folder / "run", wait=True, timeout=SECONDS)
 
 
 def allow(federation: RunningFederation, site: str, **policy: object) -> None:

@@ -52,6 +52,7 @@ def followers(job: Job, size: int) -> Iterator[Ranks]:
         try:
             with joined(0, size, meeting, device=pick_device(job)) as ranks:
                 yield ranks
+                ends.set()  # first, since the others end as soon as they are told
                 if not ranks.is_broken:
                     ranks.tell(None)
         finally:
