@@ -179,7 +179,7 @@ class TrainerSettings(Section):
     """The optimizer and the machine (paper, section 5.2: AdamW, 4e-4, 1e-5, 500 warm-up iterations, cosine)."""
 
     batch_size: Positive = 4
-    """Sub-volumes a step; in pre-training each gives two views."""
+    """Sub-volumes a step, in each of a site's trainer processes; in pre-training each gives two views."""
     learning_rate: Annotated[float, Field(gt=0)] = 4e-4
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: NotNegative = 1e-5
@@ -190,7 +190,7 @@ class TrainerSettings(Section):
     """bfloat16 autocast on a GPU; has no effect on a CPU."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     cpu_threads: Positive | None = None
-    """CPU threads a site uses; null shares the machine's cores among the sites that run on it."""
+    """CPU threads of each of a site's trainer processes; null shares the cores among the sites on this machine."""
 
 
 class AggregationSettings(Section):

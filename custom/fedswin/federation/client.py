@@ -25,6 +25,8 @@ from fedswin.federation.site_policy import SITE_POLICY, SitePolicy, load_site_po
 from fedswin.federation.state import StateFolder
 from fedswin.run_folder import describe_run
 from fedswin.run_lock import lock_run
+from fedswin.training.distributed import ALONE, Ranks
+from fedswin.training.followers import followers
 from fedswin.training.journal import Journal
 from fedswin.training.site_trainer import SiteTrainer
 from fedswin.weights.file import Weights, parameters, save_weights
@@ -38,18 +40,19 @@ _FAILURES = 3
 log = logging.getLogger(__name__)
 
 
-def serve() -> None:
-    """Answer the server's tasks until the job ends."""
+def serve(processes: int = 1) -> None:
+    """Answer the server's tasks until the job ends, training in so many processes."""
     job = load_job(Path(os.environ[messages.JOB_FILE_VARIABLE]))
     flare.init()
     name = flare.get_site_name()
     study = Path(os.environ[messages.STUDY_FOLDER_VARIABLE])
     folder = study / "sites" / name
-    with lock_run(folder):
+    policy = load_site_policy(Path(os.environ[messages.KIT_VARIABLE]))
+    within = _within(job, policy)
+    with lock_run(folder), followers(within, processes) as ranks:
         describe_run(study, job, "submit")
-        policy = load_site_policy(Path(os.environ[messages.KIT_VARIABLE]))
-        worker = SiteWorker(_within(job, policy), name, folder, policy)
-        while flare.is_running():
+        worker = SiteWorker(within, name, folder, policy, ranks)
+        while flare.is_running() and not ranks.is_broken:
             task = flare.receive()
             if task is not None:
                 flare.send(worker.answer(flare.get_task_name(), task))
@@ -63,11 +66,13 @@ class SiteWorker:
         name: the site's name.
         folder: where the site keeps its journal and its state.
         policy: what the site allows.
+        ranks: the processes that train.
     """
 
-    def __init__(self, job: Job, name: str, folder: Path, policy: SitePolicy) -> None:
+    def __init__(self, job: Job, name: str, folder: Path, policy: SitePolicy, ranks: Ranks = ALONE) -> None:
         self._job = job
         self._policy = policy
+        self._ranks = ranks
         self._name = name
         self._folder = folder
         self._journal = Journal(folder)
@@ -95,7 +100,7 @@ class SiteWorker:
             log.exception("This site cannot answer in round %s", task.current_round)
             self._failures += 1
             self._is_restored = False  # the next attempt starts where the last good round ended
-            reply.meta |= {"error": _kind(error), "leaves": self._failures >= _FAILURES}
+            reply.meta |= {"error": _kind(error), "leaves": self._failures >= _FAILURES or self._ranks.is_broken}
         else:
             self._failures = 0
         return reply
@@ -145,7 +150,7 @@ class SiteWorker:
                 if self._policy.allows_scalar(tag.rpartition("/")[2]):
                     writer.add_scalar(tag, value, step)
 
-            trainer = SiteTrainer(self._job, _site_data(self._name, self._policy), self._journal, send)
+            trainer = SiteTrainer(self._job, _site_data(self._name, self._policy), self._journal, send, self._ranks)
             cases = trainer.task.training_cases
             if cases < self._policy.min_cases:
                 raise FedSwinError(

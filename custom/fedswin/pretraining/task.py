@@ -53,9 +53,9 @@ class PretrainingTask:
         self.training_cases = len(self._training)
         self.validation_cases = len(self._validation)
 
-    def batch(self, step: int) -> Views:
-        """Return two views each of ``trainer.batch_size`` sub-volumes for optimizer step ``step``."""
-        return self._draw(self._training, "training", step)
+    def batch(self, number: int) -> Views:
+        """Return batch ``number``: two views each of ``trainer.batch_size`` sub-volumes."""
+        return self._draw(self._training, "training", number)
 
     def losses(self, batch: Views) -> dict[str, Tensor]:
         """Return ``loss`` and its parts: ``inpainting``, ``rotation``, ``contrastive``, where they have a weight."""
@@ -89,15 +89,15 @@ class PretrainingTask:
             parts["contrastive"] = contrastive_loss(first, second, settings.temperature)
         return {"loss": total_loss(parts, settings.loss_weights), **parts}
 
-    def _draw(self, volumes: Volumes, split: str, step: int) -> Views:
+    def _draw(self, volumes: Volumes, split: str, number: int) -> Views:
         job, count = self._job, self._job.trainer.batch_size
         order = case_order(
             len(volumes),
-            step * count,
+            number * count,
             count,
             lambda epoch: generator(job.seed, self._site, split, "order", epoch),
         )
-        rng = generator(job.seed, self._site, split, "views", step)
+        rng = generator(job.seed, self._site, split, "views", number)
         crops = torch.stack([random_crop(volumes[case]["image"], job.data, rng) for case in order])
         pair = torch.cat([crops, crops])
         turns = draw_rotations(len(pair), rng)

@@ -57,16 +57,16 @@ class SegmentationTask:
         self.training_cases = len(self._training)
         self.validation_cases = len(self._validation)
 
-    def batch(self, step: int) -> Crops:
-        """Return ``trainer.batch_size`` augmented crops for optimizer step ``step``."""
+    def batch(self, number: int) -> Crops:
+        """Return batch ``number``: ``trainer.batch_size`` augmented crops."""
         job, count = self._job, self._job.trainer.batch_size
         order = case_order(
             self.training_cases,
-            step * count,
+            number * count,
             count,
             lambda epoch: generator(job.seed, self._site, "order", epoch),
         )
-        crops = [self._crop(self._training[case], step, number) for number, case in enumerate(order)]
+        crops = [self._crop(self._training[case], number, place) for place, case in enumerate(order)]
         image, label = (torch.stack([crop[key] for crop in crops]) for key in ("image", "label"))
         return Crops(image, label, [self._annotated[case] for case in order])
 
@@ -87,7 +87,7 @@ class SegmentationTask:
         self.model.train()
         return mean_scores(scores)
 
-    def _crop(self, item: Item, step: int, number: int) -> Item:
-        self._transforms.set_random_state(seed=integer(self._job.seed, self._site, "crop", step, number))
+    def _crop(self, item: Item, batch: int, place: int) -> Item:
+        self._transforms.set_random_state(seed=integer(self._job.seed, self._site, "crop", batch, place))
         [crop] = self._transforms(item)
         return crop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import nn
 from fedswin.config import Job
 from fedswin.data.datalist import Site
 from fedswin.tasks import build_task
+from fedswin.training.distributed import ALONE, Ranks, RoundFailedError
 from fedswin.training.journal import Journal
 from fedswin.training.memory import keep_freed_memory
 from fedswin.training.proximal import ProximalTerm
@@ -46,17 +48,23 @@ class SiteTrainer:
         site: the site's cases.
         journal: the site's own record.
         add_scalar: receives the training curves.
+        ranks: the processes that train together. Process 0 calls what it needs; each other one has a trainer of its
+            own, made after that of process 0, and only calls `follow`.
     """
 
-    def __init__(self, job: Job, site: Site, journal: Journal, add_scalar: AddScalar) -> None:
+    def __init__(self, job: Job, site: Site, journal: Journal, add_scalar: AddScalar, ranks: Ranks = ALONE) -> None:
         make_deterministic(job)
         keep_freed_memory()
         device = pick_device(job)
         self._job = job
         self._journal = journal
         self._add_scalar = add_scalar
+        self._ranks = ranks
         self.task = build_task(job, site, device, lambda text: journal.write("reading", 0, text=text))
-        self._trainer = Trainer(self.task, job, device)
+        with ranks.together():
+            if ranks.leads:
+                ranks.tell(site)  # the others read the cases once this process has found them good
+            self._trainer = Trainer(self.task, job, device, ranks)
 
     @property
     def model(self) -> nn.Module:
@@ -80,6 +88,7 @@ class SiteTrainer:
                 `load_state_dict` what `state_dict` returned before; modules of ``federation.local``, which no global
                 model has, must be put back with it.
         """
+        self._tell("train", round_number)
         steps = self._job.federation.local_steps
         first = round_number * steps
         if self._job.federation.reset_optimizer:
@@ -91,7 +100,9 @@ class SiteTrainer:
             for name, value in values.items():
                 self._add_scalar(f"train/{name}", value, step)
 
-        means = self._trainer.run(first, steps, log, self._proximal_term())
+        with self._ranks.together():
+            self._ranks.align(self.model)
+            means = self._trainer.run(first, steps, log, self._proximal_term())
         self._journal.write("waiting", round_number)
         return LocalRound(means, steps, self.task.training_cases, time.perf_counter() - started)
 
@@ -101,7 +112,23 @@ class SiteTrainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state that `state_dict` returned."""
+        self._tell("load_state_dict", state)
         self._trainer.load_state_dict(state)
+
+    def follow(self) -> None:
+        """Do along with process 0 what it does, until it says that this was all."""
+        while order := self._ranks.tell():
+            method, argument = order
+            with suppress(RoundFailedError):  # process 0 has the same, and says what is next
+                if method == "train":
+                    self.train(argument)
+                else:
+                    self.load_state_dict(argument)
+
+    def _tell(self, method: str, argument: Any) -> None:
+        if self._ranks.leads:
+            with self._ranks.together():
+                self._ranks.tell((method, argument))
 
     def _proximal_term(self) -> ProximalTerm | None:
         federation = self._job.federation

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 class Task(Protocol):
     """A model, its loss on one batch, and its score on the validation cases.
 
-    A batch is a function of the study's step alone, so a task keeps no position and needs no state of
-    its own when a study is resumed.
+    A batch is a function of its number alone, so a task keeps no position and needs no state of its own when a study
+    is resumed. A process that trains alone takes batch s in step s of the study; see `Ranks.batch_number`.
     """
 
     @property
@@ -29,8 +29,8 @@ class Task(Protocol):
         """How many cases `validate` scores."""
         ...
 
-    def batch(self, step: int) -> Any:
-        """Return the batch of optimizer step ``step`` (0, 1, 2 … over the whole study), on the CPU."""
+    def batch(self, number: int) -> Any:
+        """Return the site's batch ``number`` (0, 1, 2 … over the whole study), on the CPU."""
         ...
 
     def losses(self, batch: Any) -> dict[str, Tensor]:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fedswin.config import Job
 from fedswin.errors import FedSwinError
+from fedswin.training.distributed import ALONE, Ranks, RoundFailedError
 from fedswin.training.proximal import ProximalTerm
 from fedswin.training.schedule import warmup_cosine
 from fedswin.training.scores import mean_scores
@@ -51,12 +52,15 @@ class Trainer:
         task: the model, its batches and its loss.
         job: the trainer's settings and the length of the study.
         device: where the task's model lives.
+        ranks: the processes that train the model together. Each has such a trainer, and all must run the same steps.
     """
 
-    def __init__(self, task: Task, job: Job, device: torch.device) -> None:
+    def __init__(self, task: Task, job: Job, device: torch.device, ranks: Ranks = ALONE) -> None:
         self.task = task
         self._job = job
         self._device = device
+        self._ranks = ranks
+        self._objective = ranks.averaging(_Objective(task))
         self.reset_optimizer()
 
     def reset_optimizer(self) -> None:
@@ -85,7 +89,7 @@ class Trainer:
             proximal: is added to ``loss``, and reported as ``proximal`` beside the loss's other parts.
 
         Returns:
-            The mean of each loss over the steps.
+            The mean of each loss over the steps and the processes.
 
         Raises:
             FedSwinError: if a gradient is not finite. The steps before it stay made.
@@ -97,7 +101,7 @@ class Trainer:
             values = self._step(step, proximal)
             history.append(values)
             log(step, values | {"seconds": time.perf_counter() - started})
-        return mean_scores(history)
+        return self._ranks.mean(mean_scores(history))
 
     def _step(self, step: int, proximal: ProximalTerm | None) -> dict[str, float]:
         settings = self._job.trainer
@@ -110,7 +114,7 @@ class Trainer:
         norm = torch.nn.utils.clip_grad_norm_(self.task.model.parameters(), settings.gradient_clip or float("inf"))
         values = {name: float(value.detach()) for name, value in losses.items()}
         if not torch.isfinite(norm):
-            raise FedSwinError(
+            raise RoundFailedError(
                 f"step {step}: the gradient is not finite (losses {values}). Lower trainer.learning_rate, set "
                 "trainer.gradient_clip, or look for damaged images with 'fedswin data check'."
             )
@@ -118,14 +122,12 @@ class Trainer:
         return values | {"learning_rate": rate, "gradient_norm": float(norm)}
 
     def _losses(self, step: int, proximal: ProximalTerm | None) -> dict[str, Tensor]:
-        batch = self.task.batch(step)
+        with self._ranks.agreeing():
+            batch = self.task.batch(self._ranks.batch_number(step))
         amp = self._job.trainer.amp and self._device.type == "cuda"
         with torch.autocast(self._device.type, torch.bfloat16, enabled=amp):
-            losses = self.task.losses(batch)
-        if proximal is None:
-            return losses
-        pull = proximal()
-        return losses | {"loss": losses["loss"] + pull, "proximal": pull}
+            losses: dict[str, Tensor] = self._objective(batch, proximal)
+        return losses
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a later process needs, beside the model, to go on as if never interrupted.
@@ -139,3 +141,19 @@ class Trainer:
         """Take up a state that `state_dict` returned, in this process or another; ``state`` may be taken up again."""
         # AdamW steps in place on the very tensors that it is given.
         self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+
+
+class _Objective(nn.Module):
+    """A task's losses as a module of its model, since torch averages the gradients of what a module's forward uses."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.model = task.model
+        self._losses = task.losses
+
+    def forward(self, batch: Any, proximal: ProximalTerm | None) -> dict[str, Tensor]:
+        losses = self._losses(batch)
+        if proximal is None:
+            return losses
+        pull = proximal()
+        return losses | {"loss": losses["loss"] + pull, "proximal": pull}
