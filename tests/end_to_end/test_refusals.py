@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -22,6 +24,8 @@ from end_to_end import tiny
 from end_to_end.federation import ADMIN, RunningFederation, run_federation
 from fedswin.config import Job
 from fedswin.federation import messages
+from fedswin.kits.authority import load_authority
+from fedswin.kits.consortium import AUTHORITY
 from fedswin.kits.provision import provision
 from fedswin.operations.admin import COMPLETED, Federation
 from fedswin.operations.decisions import decisions
@@ -79,9 +83,8 @@ def refusals(about: dict[str, Any]) -> dict[str, str]:
 def test_code_runs_where_the_site_says_so_and_nowhere_else(federation: RunningFederation, tmp_path: Path) -> None:
     def leave_a_trace(exported: Path) -> None:
         for app in exported.glob("app_*"):
-            module = app / "custom" / "fedswin" / "federation" / "site_app.py"
-            trace = f"open({str(tmp_path / app.name)!r}, 'w').close()\n"
-            module.write_text(module.read_text().replace("\nserve()", f"\n{trace}serve()"))
+            module = app / "custom" / "fedswin" / "federation" / "client.py"
+            module.write_text(f"{module.read_text()}\n\nopen({str(tmp_path / app.name)!r}, 'w').close()\n")
 
     about = send(federation, make_job(), tmp_path / "job", leave_a_trace, code="shipped")
     assert refusals(about) == {STRICT: "it brings code, and this site runs none (code_in_jobs in its site.yaml)"}
@@ -161,64 +164,70 @@ def nvflare(kit: Path, home: Path, *arguments: str) -> str:
     return done.stdout
 
 
-class TestWhoMayConnect:
-    """A site's kit in other hands: nothing changes for those that are connected."""
+def test_a_site_that_was_disabled_is_not_let_in(federation: RunningFederation, tmp_path: Path) -> None:
+    """Enabled again it connects, so what was seen before is a refusal; disabled once more it is out at once."""
+    admin = federation.kits / ADMIN
+    nvflare(admin, tmp_path, "system", "disable-client", SPARE, "--force")
+    assert not connects(federation, REFUSAL_SECONDS)
+    nvflare(admin, tmp_path, "system", "enable-client", SPARE, "--force")
+    assert connects(federation, CONNECT_SECONDS)
+    nvflare(admin, tmp_path, "system", "disable-client", SPARE, "--force")
+    assert sites_of(federation) == sorted(SITES)
 
-    def connects(self, federation: RunningFederation, seconds: float) -> bool:
-        """Start the spare site, say whether it is connected within some seconds, and end it."""
-        federation.start(SPARE)
-        try:
-            deadline = time.monotonic() + seconds
-            while (connected := sites_of(federation)) == sorted(SITES) and time.monotonic() < deadline:
-                time.sleep(0.5)
-            return connected == sorted((*SITES, SPARE))
-        finally:
-            federation.kill(SPARE)
 
-    @pytest.fixture
-    def startup(self, federation: RunningFederation, tmp_path: Path) -> Iterator[Path]:
-        """The startup folder of the spare kit, put back afterwards."""
-        folder = federation.kits / SPARE / "startup"
-        shutil.copytree(folder, tmp_path / "kept")
-        yield folder
-        shutil.rmtree(folder)
-        shutil.copytree(tmp_path / "kept", folder)
+def connects(federation: RunningFederation, seconds: float) -> bool:
+    """Start the spare site, say whether it is connected within some seconds, and end it."""
+    federation.start(SPARE)
+    try:
+        deadline = time.monotonic() + seconds
+        while (connected := sites_of(federation)) == sorted(SITES) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return connected == sorted((*SITES, SPARE))
+    finally:
+        federation.kill(SPARE)
 
-    def test_a_certificate_of_another_authority(
-        self, federation: RunningFederation, startup: Path, tmp_path: Path
-    ) -> None:
+
+class TestTheServersDoor:
+    """Whom the server talks to, asked without our own software, which would refuse an altered kit by itself."""
+
+    def test_opens_for_a_certificate_of_its_authority(self, federation: RunningFederation) -> None:
+        startup = federation.kits / SPARE / "startup"
+        assert is_let_in(federation, startup / "client.crt", startup / "client.key")
+
+    def test_stays_shut_for_another_authority(self, federation: RunningFederation, tmp_path: Path) -> None:
         provision(federation.kits.parent / "consortium.yaml", tmp_path / "other")
-        for name in ("client.crt", "client.key"):
-            shutil.copy(tmp_path / "other" / SPARE / "startup" / name, startup / name)
-        assert not self.connects(federation, REFUSAL_SECONDS)
+        startup = tmp_path / "other" / SPARE / "startup"
+        assert not is_let_in(federation, startup / "client.crt", startup / "client.key")
 
-    def test_a_certificate_that_has_ended(self, federation: RunningFederation, startup: Path) -> None:
-        old = x509.load_pem_x509_certificate((startup / "client.crt").read_bytes())
-        key = serialization.load_pem_private_key((startup / "client.key").read_bytes(), None)
-        now = datetime.now(timezone.utc)
-        expired = (
-            x509.CertificateBuilder(old.issuer, old.subject, old.public_key(), old.serial_number)
-            .not_valid_before(now - timedelta(days=2))
-            .not_valid_after(now - timedelta(days=1))
-        )
-        for extension in old.extensions:
-            expired = expired.add_extension(extension.value, extension.critical)
-        signed = expired.sign(authority_key(federation), hashes.SHA256())
-        (startup / "client.crt").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-        assert key.public_key() == signed.public_key()
-        assert not self.connects(federation, REFUSAL_SECONDS)
-
-    def test_a_site_that_was_disabled(self, federation: RunningFederation, tmp_path: Path) -> None:
-        """Enabled again it connects, so what the others saw was a refusal; disabled once more it is out at once."""
-        admin = federation.kits / ADMIN
-        nvflare(admin, tmp_path, "system", "disable-client", SPARE, "--force")
-        assert not self.connects(federation, REFUSAL_SECONDS)
-        nvflare(admin, tmp_path, "system", "enable-client", SPARE, "--force")
-        assert self.connects(federation, CONNECT_SECONDS)
-        nvflare(admin, tmp_path, "system", "disable-client", SPARE, "--force")
-        assert sites_of(federation) == sorted(SITES)
+    @pytest.mark.parametrize(("days", "expected"), [(1, True), (-1, False)])
+    def test_stays_shut_once_a_certificate_has_ended(
+        self, federation: RunningFederation, tmp_path: Path, days: int, expected: bool
+    ) -> None:
+        startup = federation.kits / SPARE / "startup"
+        certificate = reissued(federation, x509.load_pem_x509_certificate((startup / "client.crt").read_bytes()), days)
+        (tmp_path / "client.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        assert is_let_in(federation, tmp_path / "client.crt", startup / "client.key") == expected
 
 
-def authority_key(federation: RunningFederation) -> Any:
-    state = json.loads((federation.kits / "authority" / "cert.json").read_text())
-    return serialization.load_pem_private_key(state["root_pri_key"].encode(), None)
+def is_let_in(federation: RunningFederation, certificate: Path, key: Path) -> bool:
+    """Knock at the server's port with a certificate, as gRPC does; it answers with its settings, or not at all."""
+    context = ssl.create_default_context(cafile=str(federation.lead / "startup" / "rootCA.pem"))
+    context.load_cert_chain(certificate, key)
+    context.set_alpn_protocols(["h2"])
+    with socket.create_connection(("127.0.0.1", federation.port), timeout=10) as plain:
+        try:
+            with context.wrap_socket(plain, server_hostname="localhost") as door:
+                door.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+                return bool(door.recv(9))
+        except (ssl.SSLError, ConnectionError):
+            return False
+
+
+def reissued(federation: RunningFederation, old: x509.Certificate, days: int) -> x509.Certificate:
+    """Return a certificate as ``old``, by the same authority, that ends so many days from now."""
+    now = datetime.now(timezone.utc)
+    builder = x509.CertificateBuilder(old.issuer, old.subject, old.public_key(), old.serial_number)
+    builder = builder.not_valid_before(now - timedelta(days=2)).not_valid_after(now + timedelta(days=days))
+    for extension in old.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    return builder.sign(load_authority(federation.kits / AUTHORITY).key, hashes.SHA256())
