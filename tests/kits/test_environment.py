@@ -34,7 +34,6 @@ def test_the_values_are_those_of_a_shell(tmp_path: Path) -> None:
 def test_what_is_set_already_goes_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "environment").write_text("FEDSWIN_TEST_A=file\nFEDSWIN_TEST_B=file\n")
     monkeypatch.setenv("FEDSWIN_TEST_A", "process")
-    assert read_environment(tmp_path) == {"FEDSWIN_TEST_B": "file"}
     with applied(read_environment(tmp_path)):
         assert (os.environ["FEDSWIN_TEST_A"], os.environ["FEDSWIN_TEST_B"]) == ("process", "file")
     assert "FEDSWIN_TEST_B" not in os.environ

@@ -18,7 +18,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def read_environment(local: Path) -> dict[str, str]:
-    """Read the variables of a kit; what this process has set goes before them. Without the file there are none.
+    """Read the variables of a kit. Without the file there are none.
 
     Args:
         local: the kit's folder ``local``.
@@ -34,25 +34,21 @@ def read_environment(local: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         raise FedSwinError(f"{path}: cannot read it ({error}).") from None
     lines = [line.strip() for line in lines]
-    pairs = [
+    return dict(
         _parse(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line[:1] not in ("", "#")
-    ]
-    return {name: value for name, value in pairs if name not in os.environ}
+    )
 
 
 @contextmanager
 def applied(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set ``variables`` in this process while the block runs."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
+    """Set ``variables`` in this process while the block runs, but for those that it has already."""
+    added = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(added)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in added:
+            del os.environ[name]
 
 
 def _parse(line: str, where: str) -> tuple[str, str]:

@@ -106,7 +106,8 @@ def test_the_policy_says_what_it_allows_or_what_is_wrong_with_it(site: Path) -> 
         run(check_policy, site)
 
 
-def test_the_environment_is_named_without_its_values(site: Path) -> None:
+def test_the_environment_is_named_without_its_values(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://another")
     (site / "local" / "environment").write_text("# for the proxy\nhttps_proxy=http://user:secret@proxy\n")
     (result,) = run(check_environment, site)
     assert (result.state, result.found) == ("ok", "local/environment sets https_proxy")
