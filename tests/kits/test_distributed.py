@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from fedswin.cli import app
 from fedswin.errors import FedSwinError
+from fedswin.federation.site_policy import load_site_policy
 from fedswin.kits.consortium import read_promises
 from fedswin.kits.distributed import adopt
 from fedswin.kits.manifest import check_manifest, fingerprint
@@ -45,7 +46,10 @@ def as_nvflare_makes_it(kit: Path, out: Path) -> Path:
 
 
 def test_a_site_with_its_own_key_gets_what_nvflare_wants_and_no_kit(kits: Path, tmp_path: Path) -> None:
-    assert [path.name for path in (kits / "hospital_b").iterdir()] == ["participant.yaml"]
+    made = {path.name for path in (kits / "hospital_b").iterdir()}
+    assert made == {"participant.yaml", "README.md", "local", "deployment"}
+    assert fingerprint(kits / "hospital_a") in (kits / "hospital_b" / "README.md").read_text()
+    assert load_site_policy(kits / "hospital_b").gpus == 2
     assert yaml.safe_load((kits / "hospital_b" / "participant.yaml").read_text()) == {
         "name": "abdominal_ct",
         "participants": [

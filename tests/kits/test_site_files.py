@@ -123,7 +123,7 @@ def test_the_pages_command_names_the_data(kits: Path, tmp_path: Path) -> None:
     [
         ("north", {"MALLOC_ARENA_MAX": "1", "TMPDIR": "/var/tmp"}),
         ("south", {"MALLOC_ARENA_MAX": "1", "TMPDIR": "/var/tmp", "CUDA_VISIBLE_DEVICES": ""}),
-        ("server", {"MALLOC_ARENA_MAX": "4", "TMPDIR": "/var/tmp"}),
+        ("server", {"MALLOC_ARENA_MAX": "4", "TMPDIR": "/var/tmp", "NVFLARE_CLIENT_OUTCOME_WAIT_TIMEOUT": "60"}),
     ],
 )
 def test_the_environment_is_what_a_shell_and_systemd_read(kits: Path, kit: str, expected: dict[str, str]) -> None:

@@ -18,6 +18,7 @@ from fedswin.kits.consortium import Consortium, Kind
 from fedswin.kits.make import STATIC_FILES, capacity
 from fedswin.kits.manifest import MANIFEST, Manifest, own_certificate, read_manifest, root_certificate, write_manifest
 from fedswin.kits.policy import restrict
+from fedswin.kits.site_files import write_kit_files
 
 PARTICIPANT = "participant.yaml"
 """What `nvflare cert request` reads, in the folder that would be the site's kit."""
@@ -41,8 +42,14 @@ def write_profile(plan: Consortium, authority: Path) -> None:
     _write(authority / "profile.yaml", profile)
 
 
-def write_participants(plan: Consortium, kits: Path) -> None:
-    """Write ``<site>/participant.yaml``, which `nvflare cert request` wants, for each site that makes its own key."""
+def write_participants(plan: Consortium, kits: Path, authority: str) -> None:
+    """Write ``<site>`` for each site that makes its own key: what `nvflare cert request` wants, and the site's pages.
+
+    Args:
+        plan: the consortium.
+        kits: the folder to write into.
+        authority: the fingerprint of the authority.
+    """
     for site in plan.sites:
         if site.own_key:
             (kits / site.name).mkdir()
@@ -53,6 +60,7 @@ def write_participants(plan: Consortium, kits: Path) -> None:
                 "builders": [{"path": class_paths((StaticFileBuilder,))[0], "args": STATIC_FILES}],
             }
             _write(kits / site.name / PARTICIPANT, content)
+            write_kit_files(kits / site.name, plan, site.name, authority)
 
 
 def adopt(kit: Path, *, code_in_jobs: bool = False) -> Manifest:

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from fedswin.errors import FedSwinError, nearest
-from fedswin.kits.authority import create_authority, load_authority
+from fedswin.kits.authority import Authority, create_authority, load_authority
 from fedswin.kits.consortium import AUTHORITY, CONSORTIUM, Consortium, load_consortium
 from fedswin.kits.distributed import PARTICIPANT, write_participants, write_profile
 from fedswin.kits.growth import require_growth
@@ -78,8 +78,9 @@ def provision(consortium: Path, out: Path, *, overwrite: bool = False, renew: Se
         names = list(plan.kits)
         with staged(out) as kits:
             kits.chmod(0o700)
-            make_kits(plan, names, create_authority(kits / AUTHORITY, plan.study), kits)
-            _tell(plan, consortium, kits)
+            authority = create_authority(kits / AUTHORITY, plan.study)
+            make_kits(plan, names, authority, kits)
+            _tell(plan, authority, consortium, kits)
     return _summary(plan, names, out)
 
 
@@ -97,12 +98,13 @@ def _grow(plan: Consortium, consortium: Path, out: Path, renew: Sequence[str]) -
     if taken := [name for name in added if os.path.lexists(out / name)]:
         raise FedSwinError(f"{out / taken[0]} is in the way of a new kit. Move it to another folder.")
     with _partial(out) as kits:
-        make_kits(plan, [*added, *renewed], load_authority(out / AUTHORITY), kits)
+        authority = load_authority(out / AUTHORITY)
+        make_kits(plan, [*added, *renewed], authority, kits)
         for name in renewed:
             if (out / name).is_dir():
                 _take_out_what_stays(kits / name)
         (kits / AUTHORITY).mkdir()
-        _tell(plan, consortium, kits, out)
+        _tell(plan, authority, consortium, kits, out)
     _complete(out)
     return [*added, *renewed]
 
@@ -134,11 +136,11 @@ def _take_out_what_stays(kit: Path) -> None:
             path.unlink()
 
 
-def _tell(plan: Consortium, consortium: Path, kits: Path, out: Path | None = None) -> None:
-    """Write into ``kits`` what changes with the consortium: for the authority, and for people with a kit in either."""
+def _tell(plan: Consortium, authority: Authority, consortium: Path, kits: Path, out: Path | None = None) -> None:
+    """Write into ``kits`` what changes with the consortium: for the authority, own keys, and people with a kit in either."""
     shutil.copyfile(consortium, kits / _RECORD)
     write_profile(plan, kits / AUTHORITY)
-    write_participants(plan, kits)
+    write_participants(plan, kits, authority.fingerprint)
     for person in plan.people:
         if any(folder and (folder / person.email).is_dir() for folder in (kits, out)):
             (kits / person.email / CONSORTIUM).parent.mkdir(parents=True, exist_ok=True)
