@@ -137,7 +137,7 @@ def _take_out_what_stays(kit: Path) -> None:
 
 
 def _tell(plan: Consortium, authority: Authority, consortium: Path, kits: Path, out: Path | None = None) -> None:
-    """Write into ``kits`` what changes with the consortium: for the authority, own keys, and people with a kit in either."""
+    """Write into ``kits`` what changes with the consortium: for the authority, own keys, people in either folder."""
     shutil.copyfile(consortium, kits / _RECORD)
     write_profile(plan, kits / AUTHORITY)
     write_participants(plan, kits, authority.fingerprint)
