@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from fedswin.errors import FedSwinError
+from fedswin.kits.manifest import read_certificate
 
 Role = Literal["site", "server"]
 
@@ -109,20 +110,6 @@ def read_rules(kit: Kit, name: str) -> dict[str, Any]:
         raise FedSwinError(f"{path}: cannot read it ({error.strerror}). {ASK_AGAIN}") from None
     except (ValueError, TypeError) as error:
         raise FedSwinError(f"{path} is not valid JSON with names and values: {error}.") from None
-
-
-def read_certificate(path: Path) -> x509.Certificate:
-    """Read a certificate from a PEM file.
-
-    Raises:
-        FedSwinError: if it cannot be read.
-    """
-    try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
-    except OSError as error:
-        raise FedSwinError(f"{path}: cannot read the certificate ({error.strerror}). {ASK_AGAIN}") from None
-    except ValueError:
-        raise FedSwinError(f"{path} is no certificate. {ASK_AGAIN}") from None
 
 
 def _address(path: Path) -> tuple[str, int]:

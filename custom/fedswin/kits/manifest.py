@@ -136,7 +136,21 @@ def root_certificate(kit: Path) -> x509.Certificate:
     Raises:
         DamagedKitError: if the kit has none.
     """
-    return _certificate(kit, "rootCA.pem")
+    return read_certificate(kit / "startup" / "rootCA.pem")
+
+
+def read_certificate(path: Path) -> x509.Certificate:
+    """Read a certificate of a kit from its PEM file.
+
+    Raises:
+        DamagedKitError: if it cannot be read.
+    """
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except OSError as error:
+        raise DamagedKitError(f"{path}: cannot read the certificate ({error.strerror})") from None
+    except ValueError:
+        raise DamagedKitError(f"{path} is no certificate") from None
 
 
 def own_certificate(kit: Path) -> x509.Certificate:
@@ -146,7 +160,7 @@ def own_certificate(kit: Path) -> x509.Certificate:
         DamagedKitError: if the kit has none.
     """
     is_server = (kit / "startup" / "fed_server.json").is_file()
-    return _certificate(kit, "server.crt" if is_server else "client.crt")
+    return read_certificate(kit / "startup" / ("server.crt" if is_server else "client.crt"))
 
 
 def check_manifest(kit: Path, authority: str | None = None) -> list[Fault]:
@@ -216,13 +230,3 @@ def _startup_files(kit: Path) -> list[str]:
     """Everything below ``startup`` but folders; a link counts as a file, wherever it leads."""
     found = (kit / "startup").rglob("*")
     return sorted(path.relative_to(kit).as_posix() for path in found if path.is_symlink() or not path.is_dir())
-
-
-def _certificate(kit: Path, name: str) -> x509.Certificate:
-    path = kit / "startup" / name
-    try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
-    except OSError as error:
-        raise DamagedKitError(f"{path}: cannot read the certificate ({error.strerror})") from None
-    except ValueError:
-        raise DamagedKitError(f"{path} is no certificate") from None

@@ -13,7 +13,8 @@ from cryptography.x509.oid import NameOID
 
 from fedswin.kits.check.context import Context
 from fedswin.kits.check.result import Result
-from fedswin.kits.kit import ASK_AGAIN, Kit, read_certificate
+from fedswin.kits.kit import ASK_AGAIN, Kit
+from fedswin.kits.manifest import read_certificate
 
 _SOON = timedelta(days=30)
 _RENEW = "Ask the study lead to renew it."

@@ -14,7 +14,8 @@ from cryptography import x509
 from fedswin.kits.check.certificates import common_name, is_issued_by, judge_end
 from fedswin.kits.check.context import Context
 from fedswin.kits.check.result import Result
-from fedswin.kits.kit import Kit, read_certificate
+from fedswin.kits.kit import Kit
+from fedswin.kits.manifest import read_certificate
 
 SECONDS = 10.0
 """How long each step may take."""
