@@ -190,7 +190,7 @@ def test_what_nvflare_prepares_allows_no_more_than_the_kit(kits: Path, tmp_path:
         assert after[key] == before[key]
     assert before["allow_log_streaming"] is False
     components = {component["id"]: component["path"] for component in after["components"]}
-    assert set(components) == {"app_deployer", "resource_manager", f"{runtime}_launcher"}
+    assert set(components) == {"app_deployer", "connection_watch", "resource_manager", f"{runtime}_launcher"}
     assert components["app_deployer"] == "fedswin.federation.gate.SiteGate"
     for name in ("authorization.json", "privacy.json", "site.yaml"):
         assert (prepared / "local" / name).read_bytes() == (kit / "local" / name).read_bytes()

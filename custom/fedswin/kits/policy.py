@@ -10,6 +10,7 @@ from typing import Any
 from nvflare.apis.fl_constant import SystemComponents
 
 from fedswin.federation.agreed import AgreedOnly
+from fedswin.federation.connection_watch import ConnectionWatch
 from fedswin.federation.gate import SiteGate
 from fedswin.federation.launcher import ServerLauncher, SiteLauncher
 from fedswin.federation.recipe import SERVER_CLASSES, SITE_CLASSES, class_paths
@@ -21,6 +22,7 @@ _DENIED = ("server-predeployed-flwr", "shell_commands")
 _CODE = "byoc"
 """The right to send code with a job."""
 _SUBMITTERS = ("lead", "project_admin")
+_WATCH = "connection_watch"
 
 _JOB_COMMANDS = ("app_command", "download_job_components", "get_job_log", "list_job")
 """Commands about a job that NVFlare puts in no category; who may download the job's result has them too."""
@@ -77,14 +79,15 @@ def restrict_site(local: Path, *, code_in_jobs: bool) -> None:
         local: the folder ``local`` of the site's kit.
         code_in_jobs: whether those who submit jobs may send code with them; the site's own policy must say so too.
     """
-    launcher, gate = class_paths((SiteLauncher, SiteGate))
+    launcher, gate, watch = class_paths((SiteLauncher, SiteGate, ConnectionWatch))
+    own = {SystemComponents.APP_DEPLOYER: gate, _WATCH: watch}
 
     def change(resources: dict[str, Any]) -> None:
         resources["class_allow_list"] = class_paths(SITE_CLASSES)
         resources["allow_log_streaming"] = False
-        others = ("site_log_streamer", SystemComponents.APP_DEPLOYER)
+        others = ("site_log_streamer", *own)
         resources["components"] = [entry for entry in resources["components"] if entry["id"] not in others]
-        resources["components"].append({"id": SystemComponents.APP_DEPLOYER, "path": gate, "args": {}})
+        resources["components"] += [{"id": name, "path": path, "args": {}} for name, path in own.items()]
         for component in resources["components"]:
             if component["id"] == "process_launcher":
                 component["path"] = launcher

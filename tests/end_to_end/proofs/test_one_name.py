@@ -23,6 +23,7 @@ from fedswin.weights.handover import initial_state
 pytestmark = [pytest.mark.end_to_end, pytest.mark.long]
 
 NAME, COPY = "hospital_a", "copy"
+REASON = "another process has taken this site's name"
 
 
 def test_the_job_goes_on_with_the_first_and_the_second_trains_nothing(
@@ -47,6 +48,7 @@ def test_the_job_goes_on_with_the_first_and_the_second_trains_nothing(
         (captured / "hold").unlink()
         fetch(job_id, running.lead, tmp_path / "run", wait=True, timeout=JOB_SECONDS)
 
+        wait_until(lambda: any(REASON in running.tail(kit) for kit in (NAME, COPY)), running)
         assert not (running.kits / COPY / job_id).exists()
         assert not (running.kits / COPY / "studies").exists()
         assert [message.task for message in messages(tmp_path / "captured" / COPY) if message.task] == []
