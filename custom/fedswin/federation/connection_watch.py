@@ -39,7 +39,7 @@ class ConnectionWatch(FLComponent):
             self.log_warning(
                 fl_ctx,
                 "The server does not answer. Either the network is cut, or another process has taken this site's name: "
-                "a copy of this kit that runs elsewhere. The server's log then says 'already registered'. Stop the copy.",
+                "a copy of this kit that runs elsewhere. Then the server's log says 'already registered'. Stop the copy",
                 fire_event=False,
             )
         elif self._is_silent and not is_silent:
