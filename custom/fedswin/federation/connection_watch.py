@@ -38,8 +38,8 @@ class ConnectionWatch(FLComponent):
         if is_silent and not self._is_silent:
             self.log_warning(
                 fl_ctx,
-                "The server does not answer. Either the network is cut, or another process has taken this site's name: "
-                "a copy of this kit that runs elsewhere. Then the server's log says 'already registered'. Stop the copy",
+                "The server does not answer. Either the network is cut, or another process has taken this site's name, "
+                "such as a copy of this kit: then the server's log says 'already registered'. Stop the copy.",
                 fire_event=False,
             )
         elif self._is_silent and not is_silent:
