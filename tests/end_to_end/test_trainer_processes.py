@@ -1,8 +1,10 @@
-"""At a real site the trainer is a process, or several: it makes the same model, and none outlives its job."""
+"""At a real site the trainer may be several processes, and none outlives its job.
+
+That one makes the same model as the simulator's thread is in ``proofs/test_same_study.py``.
+"""
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +12,6 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from rich.console import Console
 
 from end_to_end import tiny
 from end_to_end.federation import RunningFederation, run_federation
@@ -19,10 +20,8 @@ from fedswin.federation.site_policy import SITE_POLICY
 from fedswin.kits.consortium import SERVER
 from fedswin.operations.fetch import fetch
 from fedswin.operations.jobs import abort_job
-from fedswin.operations.simulate import simulate
 from fedswin.operations.submit import submit
 from fedswin.run_folder import read_records
-from fedswin.weights.file import load_weights
 from fedswin.weights.handover import initial_state
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.long]
@@ -42,17 +41,6 @@ def federation(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     folder = tmp_path_factory.mktemp("federation")
     with run_federation(folder, {name: data / name for name in SITES}) as running:
         yield running
-
-
-def test_a_process_of_its_own_makes_the_same_model_as_the_simulator_bit_for_bit(
-    federation: RunningFederation, data: Path, tmp_path: Path
-) -> None:
-    job = tiny.job(tiny.PRETRAIN)
-    started(federation, job, tmp_path)
-    simulate(job, data, tmp_path / "simulated", console=Console(file=io.StringIO()))
-    for name in ("last", "best"):
-        assert digest(tmp_path / "run", name) == digest(tmp_path / "simulated", name)
-    assert trainers(federation) == []
 
 
 def test_a_site_trains_in_two_processes_and_the_study_completes(federation: RunningFederation, tmp_path: Path) -> None:
@@ -105,10 +93,6 @@ def started(federation: RunningFederation, job: Job, folder: Path) -> None:
 
 def allow(federation: RunningFederation, site: str, **policy: object) -> None:
     (federation.kits / site / SITE_POLICY).write_text(yaml.safe_dump(policy))
-
-
-def digest(run: Path, name: str) -> str:
-    return load_weights(run / "global" / f"{name}.pt").digest
 
 
 def job_process(federation: RunningFederation, site: str, job_id: str) -> psutil.Process:
