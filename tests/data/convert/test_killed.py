@@ -20,12 +20,14 @@ from fedswin.data.datalist import read_site
 pytestmark = pytest.mark.long
 
 PATIENTS = 10
+AS_IN_A_TERMINAL = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+"""A shell's background jobs ignore Ctrl-C, and what they start inherits that: these tests, perhaps."""
 SMALL_DISK = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))"
 
 
 def start(*arguments: str | Path, first: str = "") -> subprocess.Popen[str]:
     """Run ``fedswin data convert`` in a session of its own; ``first`` is code that runs before it."""
-    code = f"{first}\nfrom fedswin.cli import main; main()"
+    code = f"{AS_IN_A_TERMINAL}\n{first}\nfrom fedswin.cli import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", code, "data", "convert", *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
