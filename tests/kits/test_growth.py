@@ -28,16 +28,9 @@ LEAD = "lead@university.org"
 Change = Callable[[dict[str, Any]], object]
 
 
-@pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("growth") / "kits"
-    provision(EXAMPLE, out)
-    return out
-
-
 @pytest.fixture
-def kits(first: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(first, tmp_path / "kits"))
+def kits(kits: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(kits, tmp_path / "kits"))
 
 
 def changed(folder: Path, change: Change) -> Path:

@@ -22,13 +22,6 @@ NAMES = ("server", "hospital_a", "hospital_b", "lead@university.org", "engineer@
 
 
 @pytest.fixture(scope="module")
-def kits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("manifest") / "kits"
-    provision(EXAMPLE, out)
-    return out
-
-
-@pytest.fixture(scope="module")
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Kits of the same consortium that another authority made."""
     out = tmp_path_factory.mktemp("foreign") / "kits"

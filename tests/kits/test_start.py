@@ -19,19 +19,11 @@ import pytest
 from fedswin.errors import FedSwinError
 from fedswin.kits import start as module
 from fedswin.kits.kit import read_kit
-from fedswin.kits.provision import provision
 from fedswin.kits.start import command, start
 from fedswin.run_lock import lock_run
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "provisioning" / "example.yaml"
 SECONDS = 20.0
-
-
-@pytest.fixture(scope="module")
-def kits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("start") / "kits"
-    provision(EXAMPLE, out)
-    return out
 
 
 @pytest.fixture

@@ -50,13 +50,13 @@ def provision(
 
     done = run(consortium, out, overwrite=overwrite, renew=renew or ())
     for kit, ends in done.made.items():
-        console.print(f"{kit}: valid until {ends:%Y-%m-%d}", markup=False, soft_wrap=True)
+        console.print(f"{kit}: valid until {ends:%Y-%m-%d}", markup=False)
     for participant in done.requested:
-        console.print(f"{participant}: for a site that makes its own key", markup=False, soft_wrap=True)
+        console.print(f"{participant}: for a site that makes its own key", markup=False)
     if done.kept:
         console.print(f"kits that stay as they were: {done.kept}")
     console.print(f"authority: valid until {done.authority_ends:%Y-%m-%d}")
-    print(f"fingerprint: {done.authority}")  # rich would take the CD and AB in one for a disk and a blood group
+    console.print(f"fingerprint: {done.authority}", markup=False)
     if done.cut_short:
         stderr.print("The authority ends earlier than certificate_days asks for, and the certificates with it.")
 
@@ -77,8 +77,8 @@ def adopt(
     from fedswin.kits.distributed import adopt as run
 
     manifest = run(kit, code_in_jobs=code_in_jobs)
-    console.print(f"{kit}: {manifest.kind} {manifest.participant} of {manifest.study}", markup=False, soft_wrap=True)
-    print(f"fingerprint of the authority: {manifest.authority}")
+    console.print(f"{kit}: {manifest.kind} {manifest.participant} of {manifest.study}", markup=False)
+    console.print(f"fingerprint of the authority: {manifest.authority}", markup=False)
 
 
 @app.command()

@@ -7,7 +7,6 @@ such, is in the same process and can go around it.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 from fedswin.config import Job, load_job
 from fedswin.federation import messages
 from fedswin.federation.encoding import Tensors, misfit
+from fedswin.federation.scalars import is_number
 from fedswin.federation.site_policy import SitePolicy, load_site_policy
 from fedswin.tasks import build_model
 from fedswin.weights.local import local_names, split
@@ -72,7 +72,7 @@ class Agreement:
         self._metrics = [name for name in job.metrics if policy.allows_scalar(name)]
         self._kept: dict[str, Callable[[Any], bool]] = {
             **dict.fromkeys(("cases", "validation_cases", "steps", "bytes_up", "bytes_down", "previous"), _is_count),
-            "seconds": _is_number,
+            "seconds": is_number,
             "error": lambda value: isinstance(value, str) and _KIND_OF_ERROR.fullmatch(value) is not None,
             "leaves": lambda value: isinstance(value, bool),
         }
@@ -84,7 +84,7 @@ class Agreement:
             ContentBlockedException: if its tensors are not the model's.
         """
         metrics = answer.metrics if isinstance(answer.metrics, Mapping) else {}
-        kept = FLModel(metrics={name: metrics[name] for name in self._metrics if _is_number(metrics.get(name))})
+        kept = FLModel(metrics={name: metrics[name] for name in self._metrics if is_number(metrics.get(name))})
         kept.meta = {
             name: answer.meta[name] for name, is_agreed in self._kept.items() if is_agreed(answer.meta.get(name))
         }
@@ -92,7 +92,7 @@ class Agreement:
             kept.meta["train"] = {
                 str(name): value
                 for name, value in means.items()
-                if self._policy.allows_scalar(str(name)) and _is_number(value)
+                if self._policy.allows_scalar(str(name)) and is_number(value)
             }
         if answer.params:
             if problem := misfit(answer.params, self._encoding, self._shared):
@@ -105,10 +105,6 @@ def _shared_layout(job: Job) -> Tensors:
     """Return the parameters that the job's sites share, as tensors without values."""
     layout = {name: value.detach().to("meta") for name, value in build_model(job).named_parameters()}
     return split(layout, local_names(layout, job.federation.local))[0]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_count(value: Any) -> bool:

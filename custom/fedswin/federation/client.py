@@ -21,7 +21,7 @@ from fedswin.errors import FedSwinError
 from fedswin.federation import messages
 from fedswin.federation.exchange import Download, wire_bytes
 from fedswin.federation.site_model import SiteModel
-from fedswin.federation.site_policy import SITE_POLICY, SitePolicy, load_site_policy
+from fedswin.federation.site_policy import SITE_POLICY, SitePolicy, load_site_policy, site_data_folder
 from fedswin.federation.state import StateFolder
 from fedswin.run_folder import describe_run
 from fedswin.run_lock import lock_run
@@ -196,8 +196,8 @@ def _site_data(name: str, policy: SitePolicy) -> Site:
     """Find the site's own data: its path is the site's business, never the job's."""
     if folder := os.environ.get(messages.SITES_DATA_VARIABLE):
         return read_site(Path(folder) / name)
-    own = os.environ.get(messages.SITE_DATA_VARIABLE) or policy.data
-    if not own:
+    own = site_data_folder(policy)
+    if own is None:
         raise FedSwinError(f"This site's data folder is not known. Write it into {SITE_POLICY}: data: /path/to/it")
-    site = read_site(Path(own))
+    site = read_site(own)
     return Site(name, site.folder, site.splits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from fedswin.config import Section, parse_section, read_mapping
+from fedswin.federation import messages
 
 SITE_POLICY = Path("local", "site.yaml")
 """Where a kit has it."""
@@ -54,6 +56,12 @@ def load_site_policy(kit: Path) -> SitePolicy:
         return SitePolicy()
     policy = parse_section(SitePolicy, read_mapping(path, "site's policy", "'data'"), str(path))
     return policy.model_copy(update={"data": kit / policy.data}) if policy.data else policy
+
+
+def site_data_folder(policy: SitePolicy) -> Path | None:
+    """Return the site's data folder: what the environment names, else what the policy does."""
+    named = os.environ.get(messages.SITE_DATA_VARIABLE)
+    return Path(named) if named else policy.data
 
 
 def _matches(name: str, patterns: list[str]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from fedswin.config import Job
 from fedswin.federation.global_model import GlobalModel
 from fedswin.federation.refusal import UpdateRefusedError
 from fedswin.federation.round import Round
+from fedswin.federation.scalars import is_number
 from fedswin.federation.sites import Answer
 from fedswin.run_folder import Record
 
@@ -104,19 +104,15 @@ class Tally:
     def _score(self, answer: Answer) -> Record:
         metrics = {name: value for name, value in _numbers(answer.metrics).items() if name in self._job.metrics}
         cases = answer.report.get("validation_cases")
-        return {"metrics": metrics, "validation_cases": cases if _is_number(cases) else 0}
+        return {"metrics": metrics, "validation_cases": cases if is_number(cases) else 0}
 
 
 def _report(answer: Answer, weight: int) -> Record:
     """Return what is recorded of a site's training: numbers under known names, whatever it sent."""
-    numbers = {name: answer.report[name] for name in _REPORTED if _is_number(answer.report.get(name))}
+    numbers = {name: answer.report[name] for name in _REPORTED if is_number(answer.report.get(name))}
     return {"weight": weight, "train": _numbers(answer.report.get("train")), **numbers}
 
 
 def _numbers(values: Any) -> dict[str, float]:
     items = values.items() if isinstance(values, Mapping) else ()
-    return {str(name): float(value) for name, value in items if _is_number(value)}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return {str(name): float(value) for name, value in items if is_number(value)}

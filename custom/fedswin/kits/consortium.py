@@ -15,6 +15,8 @@ from fedswin.kits.authority import AUTHORITY_DAYS
 
 AUTHORITY = "authority"
 """The folder of the certificate authority, beside the kits."""
+SUBMITTERS = ("lead", "project_admin")
+"""The roles that may submit jobs."""
 SERVER = "server"
 """The folder of the server's kit."""
 CONSORTIUM = Path("local", "consortium.yaml")
@@ -82,7 +84,7 @@ class Person(Section):
     @property
     def submits(self) -> bool:
         """Whether the role may submit jobs."""
-        return self.role in ("lead", "project_admin")
+        return self.role in SUBMITTERS
 
 
 class Consortium(Section):

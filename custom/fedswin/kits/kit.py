@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -110,6 +111,14 @@ def read_rules(kit: Kit, name: str) -> dict[str, Any]:
         raise FedSwinError(f"{path}: cannot read it ({error.strerror}). {ASK_AGAIN}") from None
     except (ValueError, TypeError) as error:
         raise FedSwinError(f"{path} is not valid JSON with names and values: {error}.") from None
+
+
+def survives_a_shell(path: str) -> bool:
+    """Whether a path stays one word as it is, since NVFlare writes it unquoted into the command line of a job."""
+    try:
+        return shlex.split(path) == [path]
+    except ValueError:
+        return False
 
 
 def _address(path: Path) -> tuple[str, int]:

@@ -15,13 +15,12 @@ from fedswin.federation.gate import SiteGate
 from fedswin.federation.launcher import ServerLauncher, SiteLauncher
 from fedswin.federation.recipe import SERVER_CLASSES, SITE_CLASSES, class_paths
 from fedswin.federation.storage import KitStorage
-from fedswin.kits.consortium import Kind
+from fedswin.kits.consortium import SUBMITTERS, Kind
 
 _DENIED = ("server-predeployed-flwr", "shell_commands")
 """Rights that no role has: to bring another framework's app, and to look at a site's files."""
 _CODE = "byoc"
 """The right to send code with a job."""
-_SUBMITTERS = ("lead", "project_admin")
 _WATCH = "connection_watch"
 
 _JOB_COMMANDS = ("app_command", "download_job_components", "get_job_log", "list_job")
@@ -127,4 +126,4 @@ def _change_rights(policy: dict[str, Any], code_in_jobs: bool) -> None:
     for role, rights in permissions.items():
         rights.update(dict.fromkeys(_JOB_COMMANDS, rights.get("download_job", "none")))
         rights.update(dict.fromkeys(_DENIED, "none"))
-        rights[_CODE] = "any" if code_in_jobs and role in _SUBMITTERS else "none"
+        rights[_CODE] = "any" if code_in_jobs and role in SUBMITTERS else "none"

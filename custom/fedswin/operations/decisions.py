@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from nvflare.apis.job_def import SERVER_SITE_NAME
+
 from fedswin.errors import FedSwinError
 from fedswin.operations.admin import Federation, has_ended
 
@@ -63,7 +65,7 @@ def await_decisions(federation: Federation, job_id: str, sites: Sequence[str], n
         FedSwinError: if too few take the job, or the server gives it up.
     """
     about = _await_start(federation, job_id)
-    known = decisions(about, ["server", *sites])
+    known = decisions(about, [SERVER_SITE_NAME, *sites])
     refusals = [str(decision) for decision in known if decision.why]
     if len([decision for decision in known if decision.name in sites and not decision.why]) >= needed:
         return known

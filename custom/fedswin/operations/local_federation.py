@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import shutil
 import socket
 import time
@@ -19,8 +18,9 @@ from fedswin.config import parse_section
 from fedswin.data.datalist import DATALIST, site_folders
 from fedswin.errors import FedSwinError
 from fedswin.kits.consortium import SERVER, Consortium
+from fedswin.kits.kit import survives_a_shell
 from fedswin.kits.provision import provision
-from fedswin.operations.admin import Federation
+from fedswin.operations.admin import Federation, has_ended
 from fedswin.operations.jobs import JobEntry, jobs_of
 from fedswin.operations.kit_processes import (
     KITS,
@@ -43,7 +43,6 @@ _LOGIN_SECONDS = 2.0
 _ABORT_SECONDS = 30.0
 _POLL_SECONDS = 0.5
 _LAST_LINES = 15
-_ENDED = "FINISHED"
 _AFTER = "try again"
 
 
@@ -304,7 +303,7 @@ def _abort_jobs(processes: KitProcesses) -> list[JobEntry]:
     """Abort the jobs that have not ended, as far as the server answers, and return them."""
     under_way: list[JobEntry] = []
     with contextlib.suppress(FedSwinError), Federation(processes.kits / LEAD) as session:
-        under_way += [job for job in jobs_of(session) if not job.status.startswith(_ENDED)]
+        under_way += [job for job in jobs_of(session) if not has_ended(job._asdict())]
         for job in under_way:
             session.abort(job.id)
         for job in under_way:
@@ -349,7 +348,7 @@ def _refuse_other(
 
 def _refuse_path(folder: Path) -> None:
     path = str(folder.resolve())
-    if shlex.split(path) != [path]:
+    if not survives_a_shell(path):
         raise FedSwinError(
             f"{path}: NVFlare cannot start jobs below a path with spaces, quotes or backslashes. Choose another --out."
         )

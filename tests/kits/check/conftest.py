@@ -1,4 +1,4 @@
-"""Kits as provisioning makes them, once for all tests of this folder."""
+"""Copies of kits, for tests that plant a fault in them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-from fedswin.kits.provision import provision
-
-EXAMPLE = Path(__file__).resolve().parents[3] / "provisioning" / "example.yaml"
-
-
-@pytest.fixture(scope="session")
-def kits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("check") / "kits"
-    provision(EXAMPLE, out)
-    return out
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from fedswin.data.check.survey import Survey, survey
 from fedswin.data.datalist import DATALIST
 from fedswin.federation.messages import SITE_DATA_VARIABLE
-from fedswin.federation.site_policy import SITE_POLICY, SitePolicy, load_site_policy
+from fedswin.federation.site_policy import SITE_POLICY, SitePolicy, load_site_policy, site_data_folder
 from fedswin.kits.check.context import Context
 from fedswin.kits.check.result import Result, State
 
@@ -18,7 +17,7 @@ from fedswin.kits.check.result import Result, State
 def check_data(context: Context) -> Iterator[Result]:
     """Read every file of the site, as `fedswin data check` does."""
     policy = load_site_policy(context.kit.folder)
-    folder = _folder(policy)
+    folder = site_data_folder(policy)
     if folder is None:
         fix = f"Write it into {SITE_POLICY} as 'data', or set the environment variable {SITE_DATA_VARIABLE}."
         yield Result("data", "error", "nothing says where this site's data folder is", fix)
@@ -29,11 +28,6 @@ def check_data(context: Context) -> Iterator[Result]:
         found = survey(folder, context.job, workers=context.workers, progress=context.progress)
         yield _soundness(found, folder)
         yield _enough(found, policy)
-
-
-def _folder(policy: SitePolicy) -> Path | None:
-    named = os.environ.get(SITE_DATA_VARIABLE)
-    return Path(named) if named else policy.data
 
 
 def _soundness(found: Survey, folder: Path) -> Result:

@@ -18,22 +18,14 @@ from fedswin.kits.check.software import check_packages, check_python
 from fedswin.kits.environment import applied, read_environment
 from fedswin.kits.kit import Kit, read_kit
 
-_SERVER: tuple[Check, ...] = (
-    *SERVER_START,
+_BOTH: tuple[Check, ...] = (
     ("rules", check_rules),
     ("Python", check_python),
     ("packages", check_packages),
     ("disk", check_disk),
 )
-_SITE: tuple[Check, ...] = (
-    *SITE_START,
-    ("rules", check_rules),
-    ("Python", check_python),
-    ("packages", check_packages),
-    ("disk", check_disk),
-    ("GPUs", check_gpus),
-    ("data", check_data),
-)
+_SERVER: tuple[Check, ...] = (*SERVER_START, *_BOTH)
+_SITE: tuple[Check, ...] = (*SITE_START, *_BOTH, ("GPUs", check_gpus), ("data", check_data))
 _NETWORK: tuple[Check, ...] = (("network", check_network),)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator
 
 from fedswin.kits.check.context import Context
 from fedswin.kits.check.result import Result
+from fedswin.kits.kit import survives_a_shell
 from fedswin.kits.manifest import check_manifest, read_manifest
 
 
@@ -25,16 +25,9 @@ def check_unaltered(context: Context) -> Iterator[Result]:
 
 def check_place(context: Context) -> Iterator[Result]:
     """NVFlare writes paths into the command line of a job unquoted."""
-    broken = [path for path in (str(context.kit.folder), sys.executable) if not _survives(path)]
+    broken = [path for path in (str(context.kit.folder), sys.executable) if not survives_a_shell(path)]
     for path in broken:
         fix = "Move it to a path of letters, digits, '/', '-', '_' and '.'."
         yield Result("place", "error", f"'{path}': NVFlare cannot start a job from a path like this", fix)
     if not broken:
         yield Result("place", "ok", str(context.kit.folder))
-
-
-def _survives(path: str) -> bool:
-    try:
-        return shlex.split(path) == [path]
-    except ValueError:
-        return False
