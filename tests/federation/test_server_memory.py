@@ -19,6 +19,12 @@ pytestmark = [
 MODEL_MEGABYTES = 100
 FEW = {"mean": 2, "trimmed_mean": 3}  # a trimmed mean takes no fewer
 MANY = 16
+MEASUREMENTS = 2  # a server's peak differs by up to a model from process to process, upwards; the least counts
+
+
+def least_peak(folder: Path, sites: int, rule: str, exchange: str) -> int:
+    """The least of the peaks of several servers of so many sites, in megabytes."""
+    return min(peak(folder / str(number), sites, rule, exchange) for number in range(MEASUREMENTS))
 
 
 def peak(folder: Path, sites: int, rule: str, exchange: str) -> int:
@@ -40,7 +46,7 @@ def peak(folder: Path, sites: int, rule: str, exchange: str) -> int:
 @pytest.mark.parametrize("exchange", ["fp32", "int8"])
 @pytest.mark.parametrize("rule", ["mean", "trimmed_mean"])
 def test_many_sites_need_at_most_one_model_more_than_few(tmp_path, rule, exchange):
-    few, many = (peak(tmp_path / str(sites), sites, rule, exchange) for sites in (FEW[rule], MANY))
+    few, many = (least_peak(tmp_path / str(sites), sites, rule, exchange) for sites in (FEW[rule], MANY))
     print(f"{rule}, {exchange}, model {MODEL_MEGABYTES} MB: {few} MB with {FEW[rule]} sites, {many} MB with {MANY}")
     assert few > 2 * MODEL_MEGABYTES, "it holds a model and an update at least, or nothing was measured"
     assert many - few <= MODEL_MEGABYTES
