@@ -6,6 +6,7 @@ import errno
 import itertools
 import json
 import os
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from end_to_end import tiny
 from fedswin.errors import FedSwinError
+from fedswin.provenance import write_provenance
 from fedswin.run_folder import (
     METRICS,
     RunFolder,
@@ -23,9 +25,9 @@ from fedswin.run_folder import (
     refuse_run,
     round_record,
     start_run,
-    write_provenance,
 )
 from fedswin.run_lock import LOCK, lock_run
+from fedswin.training.scores import validation_of
 from fedswin.weights.file import Weights, load_weights
 from full_disk import fill_up
 
@@ -63,6 +65,25 @@ def test_where_all_sites_show_all_classes_dice_is_the_mean_over_the_cases() -> N
 def test_a_class_that_no_validation_case_shows_is_left_out() -> None:
     found = round_record(0, "initial", {"a": site(2, dice=0.5, dice_x=0.5, dice_y=None)})["global"]
     assert found == {"dice": 0.5, "dice_x": 0.5}
+
+
+def test_the_pooled_score_is_that_of_all_cases_in_one_place() -> None:
+    """Site a has four cases, one of which shows class x; site b has two, which both do."""
+    x, y = {"a": [0.9], "b": [0.1, 0.2]}, {"a": [0.5, 0.6, 0.7, 0.8], "b": [0.3, 0.4]}
+    cases = {name: [*zip_longest(x[name], y[name])] for name in x}
+    found = round_record(1, "ok", {name: scored_site(pairs) for name, pairs in cases.items()})
+    assert found["pooled"] == {"dice_x": pytest.approx(1.2 / 3), "dice": pytest.approx((1.2 / 3 + 3.3 / 6) / 2)}
+    assert found["global"]["dice_x"] == pytest.approx((4 * 0.9 + 2 * 0.15) / 6)
+    assert found["global"]["dice_y"] == pytest.approx(3.3 / 6)
+
+
+def scored_site(pairs: list[tuple[float | None, float | None]]) -> dict[str, Any]:
+    found = validation_of([{"dice_x": a, "dice_y": b} for a, b in pairs])
+    return {**found._asdict(), "validation_cases": len(pairs)}
+
+
+def test_nothing_is_pooled_where_every_case_has_every_score() -> None:
+    assert "pooled" not in round_record(1, "ok", {"a": site(3, loss=1.0), "b": site(1, loss=5.0)})
 
 
 def model(number: float) -> dict[str, torch.Tensor]:
@@ -180,7 +201,7 @@ def test_curves_that_cannot_be_drawn_cost_no_record(
     monkeypatch.setattr(SummaryWriter, "add_scalar", full)
     close_rounds(RunFolder(tmp_path, JOB), {0: 3.0, 1: 2.0})
     assert rounds(tmp_path) == [0, 1]
-    assert "The curves of global model 1 are not drawn: [Errno 28] No space left on device" in caplog.text
+    assert caplog.text.count("the curves cannot be written ([Errno 28] No space left on device)") == 1
 
 
 def test_provenance_is_never_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

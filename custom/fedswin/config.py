@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -297,6 +298,13 @@ class Job(Section):
     def total_steps(self) -> int:
         """Optimizer steps of the whole study."""
         return self.federation.rounds * self.federation.local_steps
+
+    @property
+    def voxels_per_step(self) -> int:
+        """Voxels that a trainer process puts through the network in one step; each sub-volume has two views if the job
+        is of pre-training."""
+        views = 2 if self.task == "pretrain" else 1
+        return views * self.trainer.batch_size * math.prod(self.data.roi)
 
     @property
     def metrics(self) -> dict[str, Literal["min", "max"]]:

@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
-import platform
 import shutil
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
+from fedswin.code_version import code_version
 from fedswin.config import Job, load_job
+from fedswin.curves import TENSORBOARD, Curves
 from fedswin.durable import append_line, written_whole
 from fedswin.errors import FedSwinError
 from fedswin.outcome import OUTCOME
 from fedswin.output import refuse_output
+from fedswin.provenance import (
+    PROVENANCE,
+    attendance,
+    read_provenance,
+    update_provenance,
+    versions,
+    write_provenance,
+)
 from fedswin.run_lock import LOCK, lock_runs
 from fedswin.selection import Selection
-from fedswin.training.scores import global_scores
+from fedswin.training.scores import global_scores, pooled_scores
 from fedswin.weights.file import Weights, load_weights, save_weights
-
-log = logging.getLogger(__name__)
 
 METRICS = "metrics.jsonl"
 JOB = "job.yaml"
-TENSORBOARD = "tensorboard"
-PROVENANCE = "provenance.json"
 
 Record = dict[str, Any]
 """A line of ``metrics.jsonl``; line r is about global model r, 0 being the initial one."""
 
 
 class RunFolder:
-    """The shared part of a run folder: metrics, global models, curves of the global model.
+    """The shared part of a run folder: metrics, global models, curves, and the part of the provenance that grows.
 
     The server of a federation writes one in its job folder, ``fedswin train`` writes one directly.
 
@@ -49,6 +51,7 @@ class RunFolder:
 
     Attributes:
         folder: where it is.
+        curves: where the curves of the sites are drawn, too.
         selection: which global model is the best, and whether the study should stop.
     """
 
@@ -56,10 +59,11 @@ class RunFolder:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._job = job
-        self._curves = SummaryWriter(str(folder / "tensorboard" / "global"), purge_step=first_round)
+        self.curves = Curves(folder, job, first_round)
         kept = [record for record in read_records(folder) if record["round"] < first_round]
         with written_whole(folder / METRICS) as file:
             file.writelines(f"{json.dumps(record)}\n".encode() for record in kept)
+        self._rounds = [attendance(record) for record in kept if record["status"] != "initial"]
         selection = Selection(*job.key_metric, job.federation.selection.patience)
         self.selection = selection.resumed(self._chosen(), kept)
 
@@ -84,22 +88,22 @@ class RunFolder:
         if selection.best and selection.best is not self.selection.best:
             self._save("best", tensors, selection.best)
         self.selection = selection
+        if record["status"] != "initial":
+            rounds = [entry for entry in self._rounds if entry["round"] < record["round"]]
+            self._rounds = [*rounds, attendance(record)]
+            update_provenance(self.folder, rounds=self._rounds)
         # After best.pt, which thus knows every recorded model; a resumed study scores anew what has no record.
         append_line(self.folder / METRICS, json.dumps(_finite(record)))
-        self._draw(record)
+        self.curves.draw(record)
         return selection.note
 
-    def _draw(self, record: Record) -> None:
-        try:
-            for name, value in record["global"].items():
-                self._curves.add_scalar(f"validation/{name}", value, record["round"])
-            self._curves.flush()
-        except OSError as error:  # the record has all that the curves show, and is safe
-            log.warning("The curves of global model %d are not drawn: %s", record["round"], error)
-
     def _save(self, name: str, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-        provenance = {**about, "job_sha256": self._job.digest, "versions": versions()}
-        save_weights(self._model(name), Weights(tensors, self._job, _finite(provenance)))
+        provenance = {**about, "job_sha256": self._job.digest, "code": code_version(), "versions": versions()}
+        weights = Weights(tensors, self._job, _finite(provenance))
+        save_weights(self._model(name), weights)
+        models = read_provenance(self.folder).get("models", {})
+        about_file = {"round": about["round"], "sha256": weights.digest}
+        update_provenance(self.folder, models={**models, name: about_file})
 
     def _chosen(self) -> Mapping[str, Any] | None:
         path = self._model("best")
@@ -119,10 +123,13 @@ def round_record(round_number: int, status: str, sites: Mapping[str, Record], **
             round that made it.
         more: ``refused``, ``late`` and ``missing``.
     """
+    scores, pooled = global_scores(sites), pooled_scores(sites)
+    differing = {name: value for name, value in pooled.items() if value != scores[name]}
     return {
         "round": round_number,
         "status": status,
-        "global": global_scores(sites),
+        "global": scores,
+        **({"pooled": differing} if differing else {}),
         "sites": dict(sites),
         **{key: more.get(key, []) for key in ("refused", "late", "missing")},
     }
@@ -143,26 +150,6 @@ def _whole_records(content: bytes) -> Iterator[Record]:
             yield json.loads(line)
         except ValueError:  # torn: no part of a record is itself a record
             continue
-
-
-def write_provenance(run: Path, job: Job, command: str, **more: Any) -> None:
-    """Write ``provenance.json``: what was run, from what, with which software."""
-    content = {
-        "command": command,
-        "job_sha256": job.digest,
-        "seed": job.seed,
-        "versions": versions(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        **more,
-    }
-    with written_whole(run / PROVENANCE) as file:
-        file.write(f"{json.dumps(content, indent=2)}\n".encode())
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of FedSwin and of what the numbers depend on."""
-    return {name: version(name) for name in ("fedswin", "nvflare", "torch", "monai", "numpy", "nibabel")}
 
 
 def refuse_run(out: Path, *, overwrite: bool) -> None:
@@ -204,8 +191,9 @@ def describe_run(run: Path, job: Job, command: str, **more: Any) -> None:
     """Write ``job.yaml`` and ``provenance.json`` where they are missing: a study that goes on has them."""
     if not (run / JOB).exists():
         write_job(run, job)
-    if not (run / PROVENANCE).exists():
-        write_provenance(run, job, command, **more, finished=False)
+    known = read_provenance(run)
+    if "command" not in known:
+        write_provenance(run, job, command, **{**more, "finished": False, **known})
 
 
 def delete_runs(out: Path) -> None:
@@ -231,13 +219,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def update_provenance(run: Path, **changes: Any) -> None:
-    """Change entries of ``provenance.json``."""
-    content = json.loads((run / PROVENANCE).read_text())
-    with written_whole(run / PROVENANCE) as file:
-        file.write(f"{json.dumps({**content, **changes}, indent=2)}\n".encode())
 
 
 def require_run_of(out: Path, job: Job) -> None:

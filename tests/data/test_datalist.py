@@ -135,3 +135,17 @@ def test_site_folders_are_those_with_a_datalist(folder: Path) -> None:
         site_folders(folder.parent)
     write(folder, {})
     assert site_folders(folder.parent) == {"St. Mary's hospital": folder}
+
+
+def test_the_regions_of_the_body_are_known_words(folder: Path) -> None:
+    write(folder, {"training": [], "regions": ["chest", "abdomen"]})
+    assert read_site(folder).regions == ("chest", "abdomen")
+    for wrong, named in (
+        (["chest", "Hans Mueller"], '"Hans Mueller"'),
+        ("abdomen", '"abdomen"'),
+        ([["chest"]], "chest"),
+    ):
+        write(folder, {"training": [], "regions": wrong})
+        with pytest.raises(FedSwinError, match=f"'regions' holds .*{named}.*, which is no region") as caught:
+            read_site(folder)
+        assert "head, neck, chest" in str(caught.value)

@@ -150,6 +150,7 @@ def check_curves(run: Path, records: list[Record]) -> None:
     for name, losses in wanted.items():
         events = EventAccumulator(str(run / "tensorboard" / name)).Reload()
         curve = events.Scalars("validation/loss")
-        assert [point.step for point in curve] == [record["round"] for record in records]
+        steps = load_job(run / "job.yaml").federation.local_steps
+        assert [point.step for point in curve] == [record["round"] * steps for record in records]
         assert [point.value for point in curve] == pytest.approx(losses, rel=1e-6)
         assert name == "global" or "train/loss" in events.Tags()["scalars"]

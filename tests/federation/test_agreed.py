@@ -61,6 +61,10 @@ def test_the_model_and_known_numbers_pass_unchanged(update):
             "bytes_up": 8,
             "bytes_down": 8,
             "previous": -1,
+            "voxels": 1 << 20,
+            "memory": 1 << 30,
+            "regions": ["abdomen", "chest"],
+            "scored": {"rotation": 2},
         },
         **{"error": "OSError (ENOSPC)", "leaves": False, "train": {"loss": 2.0}},
     }

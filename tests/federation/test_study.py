@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -92,6 +93,35 @@ def test_the_next_model_is_the_mean_weighted_by_cases(tmp_path):
     for name, tensor in load_weights(tmp_path / "global" / "last.pt").tensors.items():
         mean = sum(CASES[site] * update[name] for site, update in updates.items()) / sum(CASES.values())
         assert torch.allclose(tensor.double(), mean, atol=1e-7)
+
+
+def test_each_update_is_compared_with_the_step_that_came_of_all(tmp_path):
+    job, held = make_job(rounds=1), tiny_tensors()
+    sites, updates = FakeSites(job, CASES), {}
+
+    def keep(question, answer):
+        updates[answer.site] = dict(answer.read())
+        sites.now += 10.0
+        return answer
+
+    sites.behaviours = dict.fromkeys(CASES, in_rounds(0, then=keep))
+    Study(job, tmp_path, sites, tiny_tensors(), clock=sites.clock).run()
+    made = load_weights(tmp_path / "global" / "last.pt").tensors
+    entries = read_records(tmp_path)[1]["sites"]
+    for site, update in updates.items():
+        step = flat_step(update, held)
+        alike = torch.nn.functional.cosine_similarity(step, flat_step(made, held), dim=0)
+        assert entries[site]["norm"] == pytest.approx(float(step.norm()), rel=1e-5)
+        assert entries[site]["cosine"] == pytest.approx(float(alike), abs=1e-4)  # so few parameters do not collide
+    waiting = [entries[site]["waiting"] for site in updates]  # in the order of their answers
+    assert [a - b for a, b in pairwise(waiting)] == [10.0] * (len(CASES) - 1)
+    about = json.loads((tmp_path / "provenance.json").read_text())
+    assert about["rounds"] == [{"round": 1, "answered": sorted(CASES), "refused": [], "late": [], "missing": []}]
+    assert {site: held["cases"]["training"] for site, held in about["sites"].items()} == CASES
+
+
+def flat_step(new, old):
+    return torch.cat([(new[name] - old[name]).flatten() for name in old]).double()
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

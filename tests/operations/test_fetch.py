@@ -20,7 +20,8 @@ from fedswin.operations import fetch as module
 from fedswin.operations.admin import Federation
 from fedswin.operations.fetch import SERVER_LOG, arrange_run, fetch
 from fedswin.outcome import Outcome, write_outcome
-from fedswin.run_folder import RunFolder, describe_run, read_records, round_record, update_provenance
+from fedswin.provenance import update_provenance
+from fedswin.run_folder import RunFolder, describe_run, read_records, round_record
 from fedswin.weights.file import load_weights
 
 LOG = """\
@@ -43,7 +44,7 @@ def workspace(folder: Path, rounds: int = 1) -> Path:
         sites = {name: {"metrics": {"loss": 1.0}, "validation_cases": 1} for name in ("b", "a")}
         run.save_last(tensors, number)
         run.close_round(round_record(number, "ok", sites), tensors)
-    describe_run(shared, study, "submit", handover="all new")
+    describe_run(shared, study, "submit", handover="all new", sites={"a": {}, "b": {}})
     if rounds == study.federation.rounds:
         write_outcome(shared, Outcome("completed", rounds, "All rounds are done."))
     write_sums(shared)
@@ -102,7 +103,7 @@ def test_the_shared_part_of_a_run_folder(tmp_path: Path, server: type[FakeFedera
     assert (out / SERVER_LOG).read_text() == LOG
     about = json.loads((out / "provenance.json").read_text())
     assert (about["command"], about["job_id"], about["sites"], about["handover"], about["finished"]) == (
-        "submit", "id", ["a", "b"], "all new", True,
+        "submit", "id", {"a": {}, "b": {}}, "all new", True,
     )  # fmt: skip
     assert [path.name for path in out.parent.iterdir()] == ["run"]
 

@@ -16,6 +16,7 @@ from fedswin.operations import train as training
 from fedswin.operations.train import pool_sites, train
 from fedswin.run_folder import read_records
 from fedswin.run_lock import lock_run
+from fedswin.training.scores import Validation
 from fedswin.training.site_trainer import SiteTrainer
 from fedswin.weights.file import load_weights
 
@@ -67,7 +68,7 @@ def test_nothing_pulls_where_there_is_no_global_model(sites, tmp_path):
 def test_a_run_stops_when_patience_is_at_its_end(sites, tmp_path, monkeypatch):
     content = {**tiny.PRETRAIN, "federation": {"rounds": 9, "local_steps": 1, "selection": {"patience": 2}}}
     losses = [3.0, 1.0, 2.0, 1.0]
-    monkeypatch.setattr(SiteTrainer, "score", lambda trainer, number: {"loss": losses[number]})
+    monkeypatch.setattr(SiteTrainer, "score", lambda trainer, number: Validation({"loss": losses[number]}, {}))
     run(tiny.job(content), sites / "a", tmp_path / "out")
     assert [record["global"]["loss"] for record in read_records(tmp_path / "out")] == losses
     assert load_weights(tmp_path / "out" / "global" / "best.pt").provenance["round"] == 1

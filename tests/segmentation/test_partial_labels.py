@@ -75,14 +75,16 @@ def federate(sites: Sequence[Site], judge: Site) -> dict[str, float]:
             mean.add(update, trainer.task.training_cases)
         model = {name: torch.from_numpy(array) for name, array in mean.mean().items()}
     load_parameters(tasks[-1].model, model, "the global model")
-    return tasks[-1].validate()
+    return tasks[-1].validate().metrics
 
 
 def test_only_annotated_classes_are_scored(tmp_path: Path) -> None:
     site = write_site(tmp_path, {"training": 1, "validation": 1}, ["dark"], ["dark"])
     task = SegmentationTask(JOB, site, torch.device("cpu"), lambda _: None)
     assert task.batch(0).annotated == [(2,)]
-    scores = task.validate()
+    scores, scored = task.validate()
+    assert scored == {}
+    assert task.annotated_cases == {"bright": 0, "dark": 1}
     assert scores.keys() == {"dice", "dice_dark"}
     assert scores["dice"] == scores["dice_dark"]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from fedswin.config import Job, parse_job
 from fedswin.seeds import integer
+from fedswin.training.scores import Validation
 
 
 def job(*, trainer: dict[str, Any] | None = None, **federation: Any) -> Job:
@@ -29,6 +30,7 @@ class SmallTask:
 
     training_cases = 8
     validation_cases = 0
+    annotated_cases: ClassVar[dict[str, int]] = {}
 
     def __init__(self, breaks_at: int = 1000) -> None:
         with torch.random.fork_rng():
@@ -46,5 +48,5 @@ class SmallTask:
     def losses(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         return {"loss": nn.functional.mse_loss(self.model(batch[0]), batch[1])}
 
-    def validate(self) -> dict[str, float]:
-        return {}
+    def validate(self) -> Validation:
+        return Validation({}, {})

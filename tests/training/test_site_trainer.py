@@ -53,6 +53,17 @@ def test_without_mu_no_pull_is_reported(start: Any) -> None:
     assert not [tag for tag, _, _ in scalars if "proximal" in tag]
 
 
+def test_speed_and_memory_are_drawn_and_reported(start: Any) -> None:
+    trainer, scalars = start(small_task.job())
+    done = trainer.train(0)
+    assert done.voxels == 3 * 4 * 2 * 96**3  # steps, sub-volumes, views
+    assert 10e6 < done.memory < 64e9
+    curves = {tag: [value for name, value, _ in scalars if name == tag] for tag, _, _ in scalars}
+    voxels, steps = curves["train/voxels_per_second"], curves["train/steps_per_second"]
+    assert [a / b for a, b in zip(voxels, steps, strict=True)] == pytest.approx([done.voxels / 3] * 3)
+    assert sum(1 / rate for rate in steps) < done.seconds
+
+
 def test_a_module_of_the_site_s_own_trains_as_if_nothing_pulled(start: Any) -> None:
     def way(job: Job) -> dict[str, float]:
         trainer, _ = start(job)

@@ -65,11 +65,13 @@ def test_every_tensor_of_model_and_file_is_in_one_count_of_its_part():
         "output layer": PartCount(2, 0, 0),
         "heads": PartCount(0, 0, 1),
     }
-    assert found.provenance() == {
-        "dialect": "published encoder", "file_sha256": None, "matched": 122, "matched_encoder": 89, "new": 29,
-        "other_shape": 0, "unused": 2, "integer_buffers": 3,
+    about = found.provenance()
+    assert about["handover"] == {
+        "dialect": "published encoder", "matched": 122, "matched_encoder": 89, "new": 29, "other_shape": 0,
+        "unused": 2, "integer_buffers": 3,
     }  # fmt: skip
-    assert initial_state(FINETUNE).provenance() is None
+    assert about["parent"] == {"file_sha256": None, "tensors_sha256": tensors_digest(given)}
+    assert initial_state(FINETUNE).provenance() == {"handover": None, "parent": None}
 
 
 @pytest.mark.parametrize("channels", [2, 4])

@@ -3,13 +3,15 @@
     {
       "annotated": ["liver", "spleen"],
       "label_map": {"1": "liver", "2": "spleen", "3": "background"},
+      "regions": ["abdomen"],
       "training": [{"image": "images/a.nii.gz", "label": "labels/a.nii.gz", "patient": "p1"}],
       "validation": [],
       "test": []
     }
 
-``annotated`` and ``label_map`` are what the site knows of its own label maps, and optional; names are a job's names of
-its classes, and one that the job does not have is refused when the job is known.
+``regions`` says which parts of the body the scans show, in the words of `REGIONS`; it is optional, and told to the
+server for the model card. ``annotated`` and ``label_map`` are what the site knows of its own label maps, and optional;
+names are a job's names of its classes, and one that the job does not have is refused when the job is known.
 
 - ``annotated`` lists the classes that the site has annotated in every labelled case; without it, all classes of a job
   are. Background says nothing about a class that is not listed, in training as in scoring. A voxel of such a class is
@@ -35,6 +37,7 @@ from fedswin.errors import FedSwinError
 
 DATALIST = "datalist.json"
 SPLITS = ("training", "validation", "test")
+REGIONS = ("head", "neck", "chest", "abdomen", "pelvis", "spine", "arm", "leg")
 SHARDS = "shards.json"
 """Beside the site folders that ``fedswin data shard`` made: how they were made, and what each holds."""
 
@@ -58,11 +61,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Site:
-    """A hospital's share of the data: its name and the cases of each split."""
+    """A hospital's share of the data: its name, the cases of each split, and which of `REGIONS` they show."""
 
     name: str
     folder: Path
     splits: Mapping[str, Sequence[Case]] = field(default_factory=dict)
+    regions: tuple[str, ...] = ()
 
     def cases(self, split: str, *, labelled: bool = False) -> list[Case]:
         """Return the cases of ``split``, or only those with a label."""
@@ -97,8 +101,8 @@ def read_site(folder: Path) -> Site:
     Raises:
         VolumeError: as ``read_datalist``.
     """
-    splits, _ = read_datalist(folder / DATALIST)
-    return Site(folder.resolve().name, folder, splits)
+    splits, top_level = read_datalist(folder / DATALIST)
+    return Site(folder.resolve().name, folder, splits, tuple(top_level.get("regions", ())))
 
 
 def read_datalist(path: Path) -> tuple[dict[str, list[Case]], dict[str, Any]]:
@@ -124,6 +128,7 @@ def parse_datalist(path: Path) -> tuple[dict[str, list[Case]], dict[str, Any]]:
     """
     entries, top_level = read_entries(path)
     annotation = read_annotation(path, top_level)
+    _refuse_unknown_regions(path, top_level.get("regions", []))
     splits = {split: [_case(path, split, *item, annotation) for item in enumerate(entries[split])] for split in SPLITS}
     return splits, top_level
 
@@ -226,6 +231,13 @@ def _case(path: Path, split: str, number: int, entry: Mapping[str, Any], annotat
     folder = path.parent.absolute()
     patient = str(entry.get("patient") or entry["image"])
     return Case(folder / entry["image"], folder / label if label else None, patient, annotation)
+
+
+def _refuse_unknown_regions(path: Path, regions: Any) -> None:
+    unknown = [name for name in regions if name not in REGIONS] if isinstance(regions, list) else [regions]
+    if unknown:
+        problem = f"'regions' holds {json.dumps(unknown[0])}, which is no region"
+        raise VolumeError(path, problem, f"It is a list of some of {', '.join(REGIONS)}.")
 
 
 def _refuse_missing(path: Path, splits: Mapping[str, Sequence[Case]]) -> None:

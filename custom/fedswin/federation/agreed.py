@@ -8,7 +8,7 @@ such, is in the same process and can go around it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from nvflare.app_common.abstract.fl_model import FLModel
 from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
 from fedswin.config import Job, load_job
+from fedswin.data.datalist import REGIONS
 from fedswin.federation import messages
 from fedswin.federation.encoding import Tensors, misfit
 from fedswin.federation.scalars import is_number
@@ -27,6 +28,7 @@ from fedswin.federation.site_policy import SitePolicy, load_site_policy
 from fedswin.tasks import build_model
 from fedswin.weights.local import local_names, split
 
+_COUNTS = ("cases", "validation_cases", "steps", "voxels", "memory", "bytes_up", "bytes_down", "previous")
 _KIND_OF_ERROR = re.compile(r"[A-Za-z][\w' ]{0,60}( \([A-Z0-9]{1,20}\))?")
 """The kind of an error; its message may name a file."""
 
@@ -71,7 +73,10 @@ class Agreement:
         self._policy = policy
         self._metrics = [name for name in job.metrics if policy.allows_scalar(name)]
         self._kept: dict[str, Callable[[Any], bool]] = {
-            **dict.fromkeys(("cases", "validation_cases", "steps", "bytes_up", "bytes_down", "previous"), _is_count),
+            **dict.fromkeys(_COUNTS, _is_count),
+            "labels": lambda value: _are_counts(value, job.segmentation.classes),
+            "scored": lambda value: _are_counts(value, self._metrics),
+            "regions": lambda value: isinstance(value, list) and all(name in REGIONS for name in value),
             "seconds": is_number,
             "error": lambda value: isinstance(value, str) and _KIND_OF_ERROR.fullmatch(value) is not None,
             "leaves": lambda value: isinstance(value, bool),
@@ -105,6 +110,10 @@ def _shared_layout(job: Job) -> Tensors:
     """Return the parameters that the job's sites share, as tensors without values."""
     layout = {name: value.detach().to("meta") for name, value in build_model(job).named_parameters()}
     return split(layout, local_names(layout, job.federation.local))[0]
+
+
+def _are_counts(value: Any, names: Collection[str]) -> bool:
+    return isinstance(value, Mapping) and all(name in names and _is_count(count) for name, count in value.items())
 
 
 def _is_count(value: Any) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ class SiteWorker:
         reply = FLModel(metrics={}, meta={})
         try:
             if name == messages.PREPARE:
-                reply.meta = self._cases()
+                reply.meta = self._ready().holdings
             else:
                 self._score(task, reply)
             if name == messages.TRAIN:
@@ -105,10 +106,6 @@ class SiteWorker:
             self._failures = 0
         return reply
 
-    def _cases(self) -> dict[str, int]:
-        task = self._ready().task
-        return {"cases": task.training_cases, "validation_cases": task.validation_cases}
-
     def _score(self, task: FLModel, reply: FLModel) -> None:
         """Load the global model, and score it before it is trained."""
         trainer, number = self._ready(), task.current_round
@@ -116,8 +113,9 @@ class SiteWorker:
             self._restore(number)
         reply.meta = {"bytes_down": wire_bytes(task.params), "previous": self._previous}
         self._model.load(Download(task.params, task.meta["version"], task.meta["whole"]))
-        reply.metrics = trainer.score(number)
-        reply.meta["validation_cases"] = trainer.task.validation_cases
+        validation = trainer.score(number)
+        reply.metrics = validation.metrics
+        reply.meta |= {"validation_cases": trainer.task.validation_cases, "scored": validation.scored}
 
     def _train(self, task: FLModel, reply: FLModel) -> None:
         """Train the model that has been loaded, write down the state, and reply with the update."""
@@ -133,6 +131,8 @@ class SiteWorker:
             "steps": done.steps,
             "cases": done.cases,
             "seconds": round(done.seconds, 3),
+            "voxels": done.voxels,
+            "memory": done.memory,
             "bytes_up": wire_bytes(update),
         }
 
@@ -200,4 +200,4 @@ def _site_data(name: str, policy: SitePolicy) -> Site:
     if own is None:
         raise FedSwinError(f"This site's data folder is not known. Write it into {SITE_POLICY}: data: /path/to/it")
     site = read_site(own)
-    return Site(name, site.folder, site.splits)
+    return replace(site, name=name)

@@ -76,7 +76,7 @@ class FederatedAveraging(Controller):
         with lock_run(folder / STATE):
             sites = TaskSites(self, fl_ctx, abort_signal, job.federation.silence_timeout)
             self._study = _open_study(job, folder, sites, config / messages.INITIAL_WEIGHTS)
-            fl_ctx.set_prop(messages.FIRST_STEP, self._study.first_round * job.federation.local_steps)
+            fl_ctx.set_prop(messages.CURVES, self._study.curves)
             outcome = self._study.run()
         if outcome.ended == "failed_rounds":
             self.system_panic(outcome.message, fl_ctx)
@@ -102,5 +102,5 @@ def _open_study(job: Job, folder: Path, sites: TaskSites, initial_weights: Path)
     """Return the study in ``folder``. A job that resumes one does not carry the initial weights."""
     initial = load_weights(initial_weights) if initial_weights.exists() else None
     study = Study(job, folder, sites, initial.tensors if initial else None)
-    describe_run(folder, job, "submit", handover=initial.provenance.get("handover") if initial else None)
+    describe_run(folder, job, "submit", **(initial.provenance if initial else {}))
     return study

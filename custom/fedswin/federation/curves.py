@@ -4,51 +4,53 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nvflare.apis.analytix import AnalyticsData, AnalyticsDataType
+from nvflare.apis.dxo import from_shareable
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.app_common.utils.file_utils import resolve_path_under_root
-from nvflare.app_opt.tracking.tb.tb_receiver import TBAnalyticsReceiver
-from torch.utils.tensorboard import SummaryWriter
+from nvflare.app_common.widgets.streaming import AnalyticsReceiver
 
 from fedswin.checksum import write_sums
+from fedswin.curves import TENSORBOARD, Curves
 from fedswin.federation import messages
+from fedswin.federation.scalars import is_number
 from fedswin.federation.study_folder import study_folder
-from fedswin.run_folder import TENSORBOARD, copy_shared_part
+from fedswin.run_folder import copy_shared_part
 
 SHARED_PART = "shared_part"
 """Where the server's folder of a job has what can be fetched of its study."""
 
 
-class StudyCurves(TBAnalyticsReceiver):
-    """Writes the scalars that sites send into the study's folder.
+class StudyCurves(AnalyticsReceiver):
+    """Draws the numbers that sites send into the study's curves, and nothing else that they may send.
 
-    Steps that a resumed study makes again replace those of before. When the job ends, the shared part of the study's
-    folder is copied to the job's own, from where it can be fetched.
+    When the job ends, the shared part of the study's folder is copied to the job's own, from where it can be fetched.
 
     Args:
         events: the events that bring scalars.
     """
 
     def __init__(self, events: list[str]) -> None:
-        super().__init__(TENSORBOARD, events)
+        super().__init__(events)
 
     def initialize(self, fl_ctx: FLContext) -> None:
         """Find the study's folder and the job's."""
         self._run_dir = Path(fl_ctx.get_engine().get_workspace().get_run_dir(fl_ctx.get_job_id()))
         self._study = study_folder(fl_ctx)
-        self.root_log_dir = str(self._study / TENSORBOARD)
 
     def save(self, fl_ctx: FLContext, shareable: Shareable, record_origin: str) -> None:
-        """Write a scalar of the site ``record_origin``. The controller has opened the study: it asked the site."""
-        if record_origin not in self.writers_table:
-            folder = resolve_path_under_root(self.root_log_dir, record_origin, "record_origin")
-            first_step = fl_ctx.get_prop(messages.FIRST_STEP)
-            self.writers_table[record_origin] = SummaryWriter(folder, purge_step=first_step)
-        super().save(fl_ctx, shareable, record_origin)
+        """Draw a number of the site ``record_origin``. The controller has opened the study: it asked the site."""
+        resolve_path_under_root(str(self._study / TENSORBOARD), record_origin, "record_origin")
+        point = AnalyticsData.from_dxo(from_shareable(shareable))
+        if point and point.data_type == AnalyticsDataType.SCALAR and is_number(point.value):
+            curves: Curves = fl_ctx.get_prop(messages.CURVES)
+            curves.add(record_origin, point.tag, point.value, point.step)
 
     def finalize(self, fl_ctx: FLContext) -> None:
         """Close the curves, and copy what can be fetched."""
-        super().finalize(fl_ctx)
+        if curves := fl_ctx.get_prop(messages.CURVES):
+            curves.close()
         shared = self._run_dir / SHARED_PART
         shared.mkdir(parents=True)
         copy_shared_part(self._study, shared)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,10 +11,25 @@ from torch import Tensor
 from fedswin.config import Job
 from fedswin.federation.aggregation.rules import build_rule, site_weight
 from fedswin.federation.aggregation.server_optimizer import build_server_optimizer
+from fedswin.federation.aggregation.sketch import Sketch, sketch_step
 from fedswin.federation.aggregation.update_guard import UpdateGuard
 from fedswin.federation.encoding import Tensors
 from fedswin.federation.exchange import Download, ServerExchange
 from fedswin.weights.local import local_names, split
+
+
+class Added(NamedTuple):
+    """What is kept of an update that was added.
+
+    Attributes:
+        weight: its weight in the mean.
+        norm: the L2 norm of its difference from the published model.
+        sketch: of that difference.
+    """
+
+    weight: int
+    norm: float
+    sketch: Sketch
 
 
 class GlobalModel:
@@ -61,8 +76,8 @@ class GlobalModel:
         """Forget the updates that were added since the last model was published."""
         self._rule = build_rule(self._settings.aggregation, self._shapes)
 
-    def add(self, sent: Tensors, cases: Any, steps: Any) -> tuple[int, float]:
-        """Add a site's update; return its weight and the norm of its difference from the published model.
+    def add(self, sent: Tensors, cases: Any, steps: Any) -> Added:
+        """Add a site's update.
 
         Raises:
             UpdateRefusedError: if it cannot be part of the next model; nothing is added then.
@@ -72,10 +87,10 @@ class GlobalModel:
         reference = {name: tensor.numpy() for name, tensor in self.published.items()}
         norm = self._guard.check(update, reference, weight)
         self._rule.add(update, weight)
-        return weight, norm
+        return Added(weight, norm, sketch_step(update, reference))
 
-    def advance(self, norms: Iterable[float]) -> None:
-        """Publish the next model, made of the updates that were added.
+    def advance(self, norms: Iterable[float]) -> Sketch:
+        """Publish the next model, made of the updates that were added; return a sketch of the step to it.
 
         Args:
             norms: of those updates, as `add` returned them.
@@ -85,6 +100,7 @@ class GlobalModel:
         target = self._optimizer.step(current, mean)
         self._exchange.publish({name: torch.from_numpy(array) for name, array in target.items()})
         self._guard.close_round(norms)
+        return sketch_step({name: tensor.numpy() for name, tensor in self.published.items()}, current)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what another process needs to go on with this model."""

@@ -23,8 +23,8 @@ records that the asker has."""
 STUDY = "fedswin_study"
 """The key of a job's meta that names the study it goes on with: the id of the study's first job."""
 
-FIRST_STEP = "fedswin_first_step"
-"""The property of a job's context at the server that holds the first step of training that the job makes."""
+CURVES = "fedswin_curves"
+"""The property of a job's context at the server that holds the curves of its study."""
 
 JOB_FILE = "job.yaml"
 """The job, in the ``config`` folder of every app."""

@@ -27,6 +27,7 @@ class Round:
         self._settings = settings
         self._clock = clock
         self._waiting = set(asked)
+        self._answered: dict[str, float] = {}
         self.good = 0
         self._deadline = clock() + settings.round_timeout
         self._quorum_since: float | None = None
@@ -44,9 +45,15 @@ class Round:
     def note(self, site: str, *, good: bool) -> None:
         """Take note of an answer; a good one, such as an accepted update, counts for the quorum."""
         self._waiting.discard(site)
+        self._answered[site] = self._clock()
         self.good += good
         if self._quorum_since is None and self.good >= self._settings.min_sites:
             self._quorum_since = self._clock()
+
+    def waited(self) -> dict[str, float]:
+        """Return for how many seconds each site that has answered has waited for the others since."""
+        now = self._clock()
+        return {site: now - since for site, since in self._answered.items()}
 
     def is_over(self, silent: Collection[str]) -> bool:
         """Tell whether the round is over.

@@ -27,6 +27,7 @@ from fedswin.federation.sites import Answer, Question, Sites
 from fedswin.federation.state import StateFolder
 from fedswin.federation.tally import Tally
 from fedswin.outcome import Outcome, forget_outcome, write_outcome
+from fedswin.provenance import holdings, read_provenance, update_provenance
 from fedswin.run_folder import Record, RunFolder, read_records, round_record
 from fedswin.seeds import generator
 from fedswin.status import Doing, StatusFile
@@ -49,6 +50,7 @@ class Study:
 
     Attributes:
         first_round: the first that this process runs.
+        curves: where the curves of the sites are drawn, too.
 
     Raises:
         FedSwinError: if there is neither a state nor an initial model, or the state is of another job.
@@ -72,6 +74,7 @@ class Study:
         self._model = self._take_up(initial)
         self.first_round = self._number
         self._run = RunFolder(folder, job, first_round=self.first_round)
+        self.curves = self._run.curves
         self._run.save_last(self._model.published, self._number)
         scored = read_records(folder)
         self._score: Record = scored[-1]["global"] if scored else {}
@@ -126,11 +129,14 @@ class Study:
         self._active = set(self._sites.connected())
         current = Round(self._active, self._job.federation, self._clock)
         validation_cases: list[object] = []
+        held: dict[str, Record] = {}
 
         def receive(answer: Answer) -> None:
             if answer.error:
                 log.warning("%s does not take part: %s", answer.site, answer.error)
                 self._active.discard(answer.site)
+            else:
+                held[answer.site] = holdings(self._job, answer.report)
             validation_cases.append(answer.report.get("validation_cases"))
             current.note(answer.site, good=not answer.error)
 
@@ -141,6 +147,9 @@ class Study:
                 f"{current.good} sites can take part, and federation.min_sites is {self._job.federation.min_sites}. "
                 "The server's log says which sites do not, each site's own log says why."
             )
+        known = read_provenance(self._folder).get("sites")
+        known = known if isinstance(known, dict) else {}  # the command that starts a study knows the names alone
+        update_provenance(self._folder, sites=dict(sorted({**known, **held}.items())))
         if not any(validation_cases):
             log.warning("No site has a validation case, so no model is scored, and the newest counts as the best.")
 
@@ -174,6 +183,7 @@ class Study:
             self._status.answered(answer.site, "refused" if answer.site in tally.refused else "sent")
 
         self._ask(self._questions(trainers), receive, current)
+        tally.close()
         self._reasons = tally.refused
         self._held = dict.fromkeys(tally.holders, self._model.version)
         in_time = tally.holders.intersection(trainers)  # with those whose update was refused: it did come
@@ -220,7 +230,7 @@ class Study:
         """Make the next global model, or keep this one if too few updates came; then it is safe on disk."""
         needed, status = self._job.federation.min_sites, "ok"
         if len(tally.reports) >= needed:
-            self._model.advance(tally.norms)
+            tally.compare(self._model.advance(tally.norms))
             self._failed_rounds = 0
         else:
             log.error("Round %d failed: %d updates, %d needed", self._number + 1, len(tally.reports), needed)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from fedswin.config import Job
+from fedswin.federation.aggregation.sketch import Sketch, cosine
 from fedswin.federation.global_model import GlobalModel
 from fedswin.federation.refusal import UpdateRefusedError
 from fedswin.federation.round import Round
@@ -14,7 +15,7 @@ from fedswin.federation.scalars import is_number
 from fedswin.federation.sites import Answer
 from fedswin.run_folder import Record
 
-_REPORTED = ("cases", "steps", "seconds", "bytes_up", "bytes_down")
+_REPORTED = ("cases", "steps", "seconds", "voxels", "memory", "bytes_up", "bytes_down")
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Tally:
         self._trainers = set(trainers)
         self._received = received
         self._norms: dict[str, float] = {}
+        self._sketches: dict[str, Sketch] = {}
         self.reports: dict[str, Record] = {}
         self.scores: dict[str, Record] = {}
         self.refused: dict[str, str] = {}
@@ -68,6 +70,21 @@ class Tally:
     def missing(self) -> list[str]:
         """The sites that have not answered."""
         return self._round.missing
+
+    def compare(self, step: Sketch) -> None:
+        """Report how far each accepted update points the way that the global model has gone.
+
+        Args:
+            step: of the step to the next global model.
+        """
+        for site, sketch in self._sketches.items():
+            self.reports[site]["cosine"] = cosine(sketch, step)
+
+    def close(self) -> None:
+        """Report how long each site has waited for the round to end."""
+        for site, seconds in self._round.waited().items():
+            if site in self.reports:
+                self.reports[site]["waiting"] = round(seconds, 3)
 
     def receive(self, answer: Answer) -> None:
         """Take one site's answer; a second one of the same site is left out."""
@@ -90,21 +107,25 @@ class Tally:
     def _add_update(self, answer: Answer) -> None:
         cases, steps = answer.report.get("cases"), answer.report.get("steps")
         try:
-            weight, norm = self._model.add(answer.read(), cases, steps)
+            added = self._model.add(answer.read(), cases, steps)
         except UpdateRefusedError as reason:
             self._refuse(answer.site, str(reason))
         else:
-            self._norms[answer.site] = norm
-            self.reports[answer.site] = _report(answer, weight)
+            self._norms[answer.site], self._sketches[answer.site] = added.norm, added.sketch
+            self.reports[answer.site] = _report(answer, added.weight) | {"norm": added.norm}
 
     def _refuse(self, site: str, reason: str) -> None:
         log.warning("The update of %s is refused: %s", site, reason)
         self.refused[site] = reason
 
     def _score(self, answer: Answer) -> Record:
-        metrics = {name: value for name, value in _numbers(answer.metrics).items() if name in self._job.metrics}
+        metrics, scored = (
+            {name: value for name, value in _numbers(values).items() if name in self._job.metrics}
+            for values in (answer.metrics, answer.report.get("scored"))
+        )
         cases = answer.report.get("validation_cases")
-        return {"metrics": metrics, "validation_cases": cases if is_number(cases) else 0}
+        score = {"metrics": metrics, "validation_cases": cases if is_number(cases) else 0}
+        return {**score, "scored": scored} if scored else score
 
 
 def _report(answer: Answer, weight: int) -> Record:

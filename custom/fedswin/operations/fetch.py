@@ -14,7 +14,8 @@ from fedswin.federation.curves import SHARED_PART
 from fedswin.operations.admin import COMPLETED, Federation, has_ended
 from fedswin.outcome import read_outcome
 from fedswin.output import staged
-from fedswin.run_folder import read_records, refuse_run, update_provenance
+from fedswin.provenance import update_provenance
+from fedswin.run_folder import read_records, refuse_run
 
 SERVER_LOG = Path("nvflare", "server_log.txt")
 """Where a fetched run has the server's log of the job."""
@@ -72,8 +73,7 @@ def arrange_run(job_id: str, workspace: Path, run: Path) -> None:
     (run / SERVER_LOG).parent.mkdir(parents=True)
     shutil.move(workspace / "log.txt", run / SERVER_LOG)
     outcome = read_outcome(run)
-    sites = sorted({name for record in read_records(run) for name in record["sites"]})
-    update_provenance(run, job_id=job_id, sites=sites, finished=bool(outcome and outcome.is_final))
+    update_provenance(run, job_id=job_id, finished=bool(outcome and outcome.is_final))
 
 
 def _download(federation: Federation, job_id: str, about: dict[str, Any], folder: Path) -> Path:

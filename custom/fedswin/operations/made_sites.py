@@ -18,7 +18,7 @@ from fedswin.data.phantom import write_phantoms
 from fedswin.errors import FedSwinError, needs_extra
 from fedswin.operations.scenario import Archive, Scenario, load_scenario
 from fedswin.output import refuse_output, staged
-from fedswin.run_folder import PROVENANCE
+from fedswin.provenance import PROVENANCE
 
 _RECORD = "scenario.json"
 _SUFFIXES = (".yaml", ".yml")

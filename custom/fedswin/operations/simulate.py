@@ -22,14 +22,8 @@ from fedswin.operations.preflight import plan_study
 from fedswin.operations.process_family import MARK_VARIABLE, SiteProcesses, end_family, new_mark
 from fedswin.operations.progress import StudyProgress
 from fedswin.outcome import read_outcome
-from fedswin.run_folder import (
-    read_records,
-    refuse_run,
-    require_run_of,
-    start_run,
-    update_provenance,
-    write_provenance,
-)
+from fedswin.provenance import update_provenance, write_provenance
+from fedswin.run_folder import read_records, refuse_run, require_run_of, start_run
 from fedswin.run_lock import lock_run
 from fedswin.weights.file import Weights, save_weights
 
@@ -90,7 +84,7 @@ def simulate(
         if not resume:
             start_run(out, job)
         if not initial.exists():
-            about = {"sites": sites, "handover": plan.initial.provenance(), **scenario_of(plan.sites)}
+            about = {"sites": {name: {} for name in sites}, **plan.initial.provenance(), **scenario_of(plan.sites)}
             write_provenance(out, job, "simulate", **about, finished=False)
             save_weights(initial, Weights(plan.initial.tensors, job))
         with StudyProgress(job, out, {name: out / "sites" / name for name in sites}, console) as progress:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-SITE_NAME_RULE = "letters, digits, '_', '-' and '.', the first a letter or digit, and not 'server'"
+SITE_NAME_RULE = "letters, digits, '_', '-' and '.', the first a letter or digit, and not 'server' or 'global'"
 """The rule in words, for messages."""
 
 
 def is_site_name(name: str) -> bool:
-    """Tell whether NVFlare's simulator takes ``name`` for a site; ``server`` is the server's own."""
-    return bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name)) and name != "server"
+    """Tell whether a site may be called ``name``: NVFlare's server is ``server``, and ``global`` has curves too."""
+    return bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name)) and name not in ("server", "global")

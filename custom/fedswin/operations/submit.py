@@ -113,7 +113,7 @@ def export_job(
     """
     parts = folder / "parts"
     parts.mkdir()
-    weights = Weights(initial.tensors, job, {"handover": initial.provenance()}) if initial else None
+    weights = Weights(initial.tensors, job, initial.provenance()) if initial else None
     FedSwinRecipe(job, weights, sites, parts, study=study, code=code).export(str(folder))
     return folder / job.name
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from torch.utils.tensorboard import SummaryWriter
 
 from fedswin.config import Job
 from fedswin.data.datalist import DATALIST, SPLITS, Site
@@ -18,15 +18,16 @@ from fedswin.operations.library_log import library_log
 from fedswin.operations.made_sites import scenario_of
 from fedswin.operations.preflight import plan_study
 from fedswin.operations.progress import StudyProgress
+from fedswin.provenance import holdings, update_provenance
 from fedswin.run_folder import (
     Record,
     RunFolder,
     delete_runs,
+    describe_run,
     refuse_run,
     require_run_of,
     round_record,
     start_run,
-    write_provenance,
 )
 from fedswin.run_lock import lock_run
 from fedswin.tasks import training_cases
@@ -89,7 +90,7 @@ def train(
     runs = {site.name: out / site.name if not (data / DATALIST).exists() and not pool else out for site in sites}
     if not resume and out.exists():
         delete_runs(out)
-    about = {"handover": plan.initial.provenance(), **scenario_of(plan.sites)}
+    about = {**plan.initial.provenance(), **scenario_of(plan.sites)}
     for site in sites:
         console.print(f"{site.name} trains on {training_cases(job, site)} cases", markup=False)
         _train_site(job, site, plan.initial, runs[site.name], about, resume, console)
@@ -101,13 +102,12 @@ def _train_site(
     folder = out / "sites" / site.name
     if resume:
         require_run_of(out, job)
-    about = {"sites": [site.name], **about}
     with lock_run(out):
         path = folder / CHECKPOINT
         checkpoint = torch.load(path, map_location="cpu", weights_only=True) if resume and path.exists() else None
         if not resume:
             start_run(out, job)
-        write_provenance(out, job, "train", **about, finished=False)
+        describe_run(out, job, "train", sites={site.name: {}}, **about)
         with library_log(folder / LOG), StudyProgress(job, out, {site.name: folder}, console) as progress:
             study = _LocalStudy(job, site, initial, out, checkpoint)
             for number in range(study.first, job.federation.rounds + 1):
@@ -119,7 +119,7 @@ def _train_site(
             study.close()
         if number < job.federation.rounds:
             console.print(f"{site.name} stops at round {number}, as federation.selection.patience says", markup=False)
-        write_provenance(out, job, "train", **about, finished=True)
+        update_provenance(out, finished=True)
 
 
 class _LocalStudy:
@@ -130,9 +130,9 @@ class _LocalStudy:
         self.first = checkpoint["round"] if checkpoint else 0
         self.folder = out / "sites" / site.name
         self._run = RunFolder(out, job, first_round=self.first)
-        first_step = self.first * job.federation.local_steps
-        self._curves = SummaryWriter(str(out / "tensorboard" / site.name), purge_step=first_step)
-        self._trainer = SiteTrainer(_without_pull(job), site, Journal(self.folder), self._curves.add_scalar)
+        curve = partial(self._run.curves.add, site.name)
+        self._trainer = SiteTrainer(_without_pull(job), site, Journal(self.folder), curve)
+        update_provenance(out, sites={site.name: holdings(job, self._trainer.holdings)})
         self._site = site.name
         self._report: Record = {}
         load_parameters(
@@ -144,8 +144,8 @@ class _LocalStudy:
 
     def score(self, number: int) -> None:
         """Score model ``number`` and write its record."""
-        metrics = self._trainer.score(number)
-        entry = {**self._report, "metrics": metrics, "validation_cases": self._trainer.task.validation_cases}
+        score = self._trainer.score(number)._asdict()
+        entry = {**self._report, **score, "validation_cases": self._trainer.task.validation_cases}
         record = round_record(number, "ok" if number else "initial", {self._site: entry})
         if note := self._run.close_round(record, parameters(self._trainer.model)):
             log.warning(note)
@@ -170,7 +170,7 @@ class _LocalStudy:
 
     def close(self) -> None:
         """Finish the curves."""
-        self._curves.close()
+        self._run.curves.close()
 
 
 def _without_pull(job: Job) -> Job:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -16,7 +16,7 @@ from fedswin.pretraining.heads import Predictions, build_pretrainer
 from fedswin.pretraining.losses import contrastive_loss, inpainting_loss, rotation_loss, total_loss
 from fedswin.pretraining.rotation import draw_rotations, rotate
 from fedswin.seeds import generator
-from fedswin.training.scores import mean_scores
+from fedswin.training.scores import Validation, mean_scores
 
 
 class Views(NamedTuple):
@@ -52,6 +52,7 @@ class PretrainingTask:
         self._validation = Volumes(site.cases("validation"), job, progress)
         self.training_cases = len(self._training)
         self.validation_cases = len(self._validation)
+        self.annotated_cases: Mapping[str, int] = {}
 
     def batch(self, number: int) -> Views:
         """Return batch ``number``: two views each of ``trainer.batch_size`` sub-volumes."""
@@ -62,7 +63,7 @@ class PretrainingTask:
         return self._losses(self.model(batch.masked.to(self._device)), batch)
 
     @torch.no_grad()
-    def validate(self) -> dict[str, float]:
+    def validate(self) -> Validation:
         """Mean losses and rotation accuracy over ``pretraining.validation_batches`` fixed batches."""
         self.model.eval()
         scores = []
@@ -75,7 +76,7 @@ class PretrainingTask:
                 score["rotation_accuracy"] = float(right.float().mean())
             scores.append(score)
         self.model.train()
-        return mean_scores(scores)
+        return Validation(mean_scores(scores), {})  # every batch has every score
 
     def _losses(self, predicted: Predictions, batch: Views) -> dict[str, Tensor]:
         settings = self._job.pretraining

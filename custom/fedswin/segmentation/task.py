@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from fedswin.segmentation.inference import predict_classes
 from fedswin.segmentation.losses import segmentation_loss
 from fedswin.segmentation.metrics import dice_by_class
 from fedswin.segmentation.model import build_segmenter
-from fedswin.training.scores import mean_scores
+from fedswin.training.scores import Validation, validation_of
 
 
 class Crops(NamedTuple):
@@ -56,6 +57,7 @@ class SegmentationTask:
         self._validation = Volumes(self._validation_cases, job, progress)
         self.training_cases = len(self._training)
         self.validation_cases = len(self._validation)
+        self.annotated_cases = self._count_annotated()
 
     def batch(self, number: int) -> Crops:
         """Return batch ``number``: ``trainer.batch_size`` augmented crops."""
@@ -75,7 +77,7 @@ class SegmentationTask:
         logits = self.model(batch.image.to(self._device))
         return {"loss": segmentation_loss(logits.float(), batch.label.to(self._device), batch.annotated)}
 
-    def validate(self) -> dict[str, float]:
+    def validate(self) -> Validation:
         """Mean Dice, over all annotated classes and of each, over the validation cases."""
         classes = list(self._job.segmentation.classes)
         self.model.eval()
@@ -85,7 +87,11 @@ class SegmentationTask:
             predicted = predict_classes(self.model, item["image"], self._job, self._device)
             scores.append(dice_by_class(predicted, item["label"], classes, case.annotation.annotated))
         self.model.train()
-        return mean_scores(scores)
+        return validation_of(scores)
+
+    def _count_annotated(self) -> dict[str, int]:
+        counts = Counter(index for indices in self._annotated for index in indices)
+        return {name: counts[index] for name, index in self._job.segmentation.class_indices.items()}
 
     def _crop(self, item: Item, batch: int, place: int) -> Item:
         self._transforms.set_random_state(seed=integer(self._job.seed, self._site, "crop", batch, place))

@@ -1,9 +1,12 @@
-"""Lets the allocator keep what a training step frees, for the next step needs the same again."""
+"""Memory of a training process: what it holds, and an allocator that keeps what the next step needs again."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
+
+import psutil
+import torch
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _NEVER = 2**31 - 1
@@ -18,3 +21,10 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_TRIM_THRESHOLD, _NEVER)
         libc.mallopt(_MMAP_THRESHOLD, _NEVER)
+
+
+def memory_in_use(device: torch.device) -> int:
+    """Return the bytes that training needs: the most that torch has had on a GPU, or this process's physical memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return int(psutil.Process().memory_info().rss)

@@ -15,8 +15,9 @@ from fedswin.data.datalist import Site
 from fedswin.tasks import build_task
 from fedswin.training.distributed import ALONE, Ranks, RoundFailedError
 from fedswin.training.journal import Journal
-from fedswin.training.memory import keep_freed_memory
+from fedswin.training.memory import keep_freed_memory, memory_in_use
 from fedswin.training.proximal import ProximalTerm
+from fedswin.training.scores import Validation
 from fedswin.training.trainer import Trainer, make_deterministic, pick_device
 
 AddScalar = Callable[[str, float, int], None]
@@ -32,12 +33,16 @@ class LocalRound:
         steps: optimizer steps made.
         cases: training cases, which is the site's weight in the mean.
         seconds: time spent training.
+        voxels: how many went through the network, in all processes.
+        memory: bytes that the process needs, see `memory_in_use`.
     """
 
     train: dict[str, float]
     steps: int
     cases: int
     seconds: float
+    voxels: int
+    memory: int
 
 
 class SiteTrainer:
@@ -57,6 +62,8 @@ class SiteTrainer:
         keep_freed_memory()
         device = pick_device(job)
         self._job = job
+        self._device = device
+        self._regions = site.regions
         self._journal = journal
         self._add_scalar = add_scalar
         self._ranks = ranks
@@ -71,13 +78,20 @@ class SiteTrainer:
         """The site's model."""
         return self.task.model
 
-    def score(self, round_number: int) -> dict[str, float]:
+    @property
+    def holdings(self) -> dict[str, Any]:
+        """What the site says of its cases, as `fedswin.provenance.holdings` takes it."""
+        return {
+            "cases": self.task.training_cases,
+            "validation_cases": self.task.validation_cases,
+            "labels": dict(self.task.annotated_cases),
+            "regions": list(self._regions),
+        }
+
+    def score(self, round_number: int) -> Validation:
         """Score the model as it is now, global model ``round_number``, on the site's validation cases."""
         self._journal.write("scoring", round_number)
-        metrics = self.task.validate()
-        for name, value in metrics.items():
-            self._add_scalar(f"validation/{name}", value, round_number)
-        return metrics
+        return self.task.validate()
 
     def train(self, round_number: int) -> LocalRound:
         """Train for ``federation.local_steps``, from global model ``round_number`` on.
@@ -104,7 +118,9 @@ class SiteTrainer:
             self._ranks.align(self.model)
             means = self._trainer.run(first, steps, log, self._proximal_term())
         self._journal.write("waiting", round_number)
-        return LocalRound(means, steps, self.task.training_cases, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        voxels = steps * self._job.voxels_per_step * self._ranks.size
+        return LocalRound(means, steps, self.task.training_cases, seconds, voxels, memory_in_use(self._device))
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of the trainer's state, see `Trainer.state_dict`."""

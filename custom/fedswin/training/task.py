@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from torch import Tensor, nn
+
+from fedswin.training.scores import Validation
 
 
 class Task(Protocol):
@@ -25,6 +28,11 @@ class Task(Protocol):
         ...
 
     @property
+    def annotated_cases(self) -> Mapping[str, int]:
+        """How many training cases annotate each class; empty for a task without labels."""
+        ...
+
+    @property
     def validation_cases(self) -> int:
         """How many cases `validate` scores."""
         ...
@@ -37,9 +45,9 @@ class Task(Protocol):
         """Return the scalar ``loss`` to minimise and its parts, each under its own name."""
         ...
 
-    def validate(self) -> dict[str, float]:
+    def validate(self) -> Validation:
         """Score the model on the validation cases; the same model gives the same numbers, always.
 
-        Returns an empty dict if there are no validation cases.
+        There are no metrics if there are no validation cases.
         """
         ...

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fedswin.config import Job
 from fedswin.errors import FedSwinError
 from fedswin.training.distributed import ALONE, Ranks, RoundFailedError
+from fedswin.training.memory import memory_in_use
 from fedswin.training.proximal import ProximalTerm
 from fedswin.training.schedule import warmup_cosine
 from fedswin.training.scores import mean_scores
@@ -100,8 +101,16 @@ class Trainer:
             started = time.perf_counter()
             values = self._step(step, proximal)
             history.append(values)
-            log(step, values | {"seconds": time.perf_counter() - started})
+            log(step, values | self._speed(time.perf_counter() - started))
         return self._ranks.mean(mean_scores(history))
+
+    def _speed(self, seconds: float) -> dict[str, float]:
+        voxels = self._job.voxels_per_step * self._ranks.size
+        return {
+            "steps_per_second": 1 / seconds,
+            "voxels_per_second": voxels / seconds,
+            "memory_megabytes": memory_in_use(self._device) / 1e6,
+        }
 
     def _step(self, step: int, proximal: ProximalTerm | None) -> dict[str, float]:
         settings = self._job.trainer

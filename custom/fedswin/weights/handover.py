@@ -14,7 +14,7 @@ from fedswin.config import Job
 from fedswin.errors import FedSwinError
 from fedswin.tasks import build_model
 from fedswin.weights.dialects import DIALECTS, ENCODER, OWN, InitialWeights
-from fedswin.weights.file import parameters, some
+from fedswin.weights.file import parameters, some, tensors_digest
 
 _PATCH_EMBEDDING = f"{ENCODER}patch_embed.proj.weight"
 """(C, input channels, 2, 2, 2): the one tensor of the encoder that knows the number of input channels."""
@@ -69,13 +69,13 @@ class Handover:
         counts = {part: PartCount(matched[part], new[part], unused[part]) for part in _PARTS}
         return {part: count for part, count in counts.items() if any(count)}
 
-    def provenance(self) -> dict[str, Any] | None:
-        """Return plain values for ``provenance.json``, or ``None`` if the model starts from its seed alone."""
+    def provenance(self) -> dict[str, Any]:
+        """Return plain values for ``provenance.json``: ``handover``, how many tensors were taken over, and ``parent``,
+        the hashes of the weights; ``None`` both if the model starts from its seed alone."""
         if not self.source:
-            return None
-        return {
+            return {"handover": None, "parent": None}
+        handover = {
             "dialect": self.source.dialect,
-            "file_sha256": self.source.file_sha256,
             "matched": len(self.matched),
             "matched_encoder": sum(name.startswith(ENCODER) for name in self.matched),
             "new": len(self.new),
@@ -83,6 +83,8 @@ class Handover:
             "unused": len(self.unused),
             "integer_buffers": self.source.buffers,
         }
+        parent = {"file_sha256": self.source.file_sha256, "tensors_sha256": tensors_digest(self.source.tensors)}
+        return {"handover": handover, "parent": parent}
 
 
 def initial_state(job: Job, source: InitialWeights | None = None, where: str = "the weights") -> Handover:

@@ -26,7 +26,7 @@ SITES = {"hospital_a": 2, "hospital_b": 1}
 JOBS: dict[str, Job] = {"pretrain": tiny.job(tiny.PRETRAIN), "finetune": tiny.job(tiny.FINETUNE)}
 """The jobs of the study."""
 JOB_SECONDS = 240.0
-_OF_TIME_AND_TRANSPORT = ("seconds", "bytes_up", "bytes_down")
+_OF_TIME_AND_TRANSPORT = ("seconds", "waiting", "memory", "bytes_up", "bytes_down")
 
 
 class WatchedFederation(NamedTuple):

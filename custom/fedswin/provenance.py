@@ -1,0 +1,93 @@
+"""``provenance.json`` of a run folder: what was run, by which code, from what, on whose cases, and who answered."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fedswin.code_version import code_version
+from fedswin.config import Job
+from fedswin.data.datalist import REGIONS
+from fedswin.durable import written_whole
+
+PROVENANCE = "provenance.json"
+
+
+def write_provenance(run: Path, job: Job, command: str, **more: Any) -> None:
+    """Write what is known before a study begins.
+
+    Args:
+        run: the run folder.
+        job: the job.
+        command: the command of FedSwin that runs it.
+        more: further entries, such as ``parent``: the hashes of the weights that the study starts from.
+    """
+    content = {
+        "command": command,
+        "job_sha256": job.digest,
+        "seeds": {"job": job.seed},
+        "code": code_version(),
+        "versions": versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **more,
+    }
+    _write(run, content)
+
+
+def read_provenance(run: Path) -> dict[str, Any]:
+    """Return the provenance of the run, empty if there is none yet."""
+    path = run / PROVENANCE
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def update_provenance(run: Path, **changes: Any) -> None:
+    """Change entries."""
+    _write(run, {**read_provenance(run), **changes})
+
+
+def holdings(job: Job, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is recorded of a site's cases: numbers under known names, whatever it told.
+
+    Args:
+        job: the job.
+        told: ``cases``, ``validation_cases``, ``labels`` (of each class, the training cases that annotate it) and
+            ``regions`` (some of `fedswin.data.datalist.REGIONS`); any of them may be missing.
+    """
+    labels, regions = told.get("labels"), told.get("regions")
+    counts = labels if isinstance(labels, Mapping) else {}
+    named = regions if isinstance(regions, Sequence) else ()
+    return {
+        "cases": {"training": _count(told.get("cases")), "validation": _count(told.get("validation_cases"))},
+        "labels": {name: _count(counts[name]) for name in job.segmentation.classes if name in counts},
+        "regions": [name for name in REGIONS if name in named],
+    }
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def attendance(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return who took part in the round that made the global model of ``record``, a line of ``metrics.jsonl``."""
+    return {
+        "round": record["round"],
+        "answered": [name for name, site in record["sites"].items() if "weight" in site],
+        "refused": [entry["site"] for entry in record["refused"]],
+        "late": [entry["site"] for entry in record["late"]],
+        "missing": list(record["missing"]),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of FedSwin and of what the numbers depend on."""
+    return {name: version(name) for name in ("fedswin", "nvflare", "torch", "monai", "numpy", "nibabel")}
+
+
+def _write(run: Path, content: Mapping[str, Any]) -> None:
+    with written_whole(run / PROVENANCE) as file:
+        file.write(f"{json.dumps(content, indent=2)}\n".encode())
