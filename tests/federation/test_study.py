@@ -229,6 +229,22 @@ def test_who_watches_sees_who_is_gone_and_who_is_late(tmp_path, monkeypatch):
     assert read_status(tmp_path).sites == {"a": "gone", "b": "gone", "c": "sent", "d": "late"}
 
 
+def test_a_site_is_as_far_as_its_newest_loss_of_the_round(tmp_path):
+    seen = []
+
+    def train(question, answer):
+        study.curves.add("a", "train/loss", 0.5, 2 * question.round)
+        study.curves.add("a", "train/learning_rate", 0.1, 2 * question.round + 1)
+        seen.append(study.steps)
+        return answer
+
+    sites = FakeSites(make_job(rounds=2), CASES, {"d": train})
+    study = Study(make_job(rounds=2), tmp_path, sites, tiny_tensors(), clock=sites.clock)
+    study.curves.add("b", "train/loss", 0.5, 1)
+    study.run()
+    assert seen[:2] == [{"a": (1, 2, 0.5), "b": (2, 2, 0.5)}, {"a": (1, 2, 0.5)}]
+
+
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(stop=st.integers(1, 3), exchange=st.just("fp32"), optimizer=st.sampled_from(["none", "fedavgm", "fedadam"]))
 def test_a_study_that_is_stopped_anywhere_goes_on_to_the_same_bits(tmp_path_factory, stop, exchange, optimizer):

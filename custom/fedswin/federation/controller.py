@@ -91,6 +91,7 @@ class FederatedAveraging(Controller):
             "job": load_job(folder / JOB).as_dict(),
             "records": read_records(folder)[int(data["known"]) :],
             "status": asdict(status) if status else None,
+            "steps": self._study.steps,
             "now": time.time(),
         }
 

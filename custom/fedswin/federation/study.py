@@ -87,6 +87,13 @@ class Study:
         self._status = StatusFile(folder)
         forget_outcome(folder)
 
+    @property
+    def steps(self) -> dict[str, tuple[int, int, float]]:
+        """How far each site is that trains and tells: steps made of the round, steps in all, and the newest loss."""
+        count = self._job.federation.local_steps
+        newest = {site: (step - self._number * count, loss) for site, (step, loss) in self.curves.newest.items()}
+        return {site: (step + 1, count, loss) for site, (step, loss) in newest.items() if 0 <= step < count}
+
     def end_segment(self) -> None:
         """End after the round that is under way, so that another job can go on with the sites connected then."""
         self._segment_ends.set()

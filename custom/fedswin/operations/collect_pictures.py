@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from fedswin.run_folder import TENSORBOARD
+from fedswin.curves import TENSORBOARD
 from fedswin.training.pictures import PICTURES
 
 
