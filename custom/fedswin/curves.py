@@ -25,6 +25,7 @@ GLOBAL = "global"
 
 _OF_THE_OTHER_TASK = {"pretrain": ("augmentation", "segmentation"), "finetune": ("pretraining",)}
 """Sections of a job that say nothing about a task."""
+_LOSS = "train/loss"
 _ROUND_TAGS = {
     "norm": ("round/update_norm", 1.0),
     "cosine": ("round/cosine_to_global_step", 1.0),
@@ -52,12 +53,16 @@ class Curves:
         run: the run folder.
         job: the job.
         first_round: the first global model that is going to be scored.
+
+    Attributes:
+        newest: the newest training step of each site that has been drawn, and its loss.
     """
 
     def __init__(self, run: Path, job: Job, first_round: int = 0) -> None:
         self._folder = run / TENSORBOARD
         self._local_steps = job.federation.local_steps
         self._first_step = self._step(first_round)
+        self.newest: dict[str, tuple[int, float]] = {}
         self._writers: dict[str, SummaryWriter] = {}
         self._lock = threading.Lock()
         self._complete = True
@@ -73,6 +78,8 @@ class Curves:
             value: the point's height.
             step: the study's optimizer step.
         """
+        if tag == _LOSS:
+            self.newest[name] = (step, value)
         try:
             self._writer(name).add_scalar(tag, value, step)
         except OSError as error:

@@ -73,6 +73,12 @@ def is_locked(folder: Path) -> bool:
         return not _lock(file)
 
 
+def locked_since(folder: Path) -> float | None:
+    """Return when the process started that writes the run at ``folder``, or wrote it last: seconds since 1970."""
+    holder = _read(folder / LOCK)
+    return datetime.fromisoformat(holder["started"]).timestamp() if holder else None
+
+
 def _take(path: Path, patience: float, after: str = _AFTER) -> TextIO:
     """Return the file at ``path``, locked until it is closed, here and in every process that has inherited it."""
     deadline = time.monotonic() + patience

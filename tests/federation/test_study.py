@@ -14,13 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from end_to_end import tiny
-from federation.fake_sites import FakeSites, tiny_tensors
+from federation.fake_sites import FakeSite, FakeSites, tiny_tensors
 from fedswin.config import Job
 from fedswin.errors import FedSwinError
 from fedswin.federation import messages
 from fedswin.federation.study import Study
 from fedswin.outcome import read_outcome
 from fedswin.run_folder import read_records
+from fedswin.status import read_status
 from fedswin.weights.file import load_weights
 
 CASES = {"a": 5, "b": 2, "c": 3, "d": 1}
@@ -210,6 +211,38 @@ def test_an_answer_that_came_too_late_is_dropped_and_counted(tmp_path):
     _, records, _ = run(make_job(), tmp_path, {"d": in_rounds(0, then=no_answer)})
     assert [record["missing"] for record in records] == [[], ["d"], [], []]
     assert [record["late"] for record in records] == [[], [], [{"site": "d", "round": 0}], []]
+
+
+def test_who_watches_sees_who_is_gone_and_who_is_late(tmp_path, monkeypatch):
+    def leave(question, answer):
+        return dataclasses.replace(answer, error="OutOfMemoryError", leaves=True)
+
+    def prepare(site, question):
+        answer = really_answer(site, question)
+        fails = question.task == messages.PREPARE and site.name == "a"
+        return dataclasses.replace(answer, error="the site's data or settings") if fails else answer
+
+    really_answer = FakeSite.answer
+    monkeypatch.setattr(FakeSite, "answer", prepare)
+    behaviours = {"b": in_rounds(1, then=leave), "d": in_rounds(2, then=no_answer)}
+    run(make_job(rounds=2, min_sites=1), tmp_path, behaviours)
+    assert read_status(tmp_path).sites == {"a": "gone", "b": "gone", "c": "sent", "d": "late"}
+
+
+def test_a_site_is_as_far_as_its_newest_loss_of_the_round(tmp_path):
+    seen = []
+
+    def train(question, answer):
+        study.curves.add("a", "train/loss", 0.5, 2 * question.round)
+        study.curves.add("a", "train/learning_rate", 0.1, 2 * question.round + 1)
+        seen.append(study.steps)
+        return answer
+
+    sites = FakeSites(make_job(rounds=2), CASES, {"d": train})
+    study = Study(make_job(rounds=2), tmp_path, sites, tiny_tensors(), clock=sites.clock)
+    study.curves.add("b", "train/loss", 0.5, 1)
+    study.run()
+    assert seen[:2] == [{"a": (1, 2, 0.5), "b": (2, 2, 0.5)}, {"a": (1, 2, 0.5)}]
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

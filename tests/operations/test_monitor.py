@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 
 from end_to_end import tiny
@@ -17,11 +15,13 @@ from fedswin.config import Job
 from fedswin.errors import FedSwinError
 from fedswin.operations import monitor
 from fedswin.operations.monitor import JobSource, run_source, watch
-from fedswin.operations.study_view import StudyView, record_line, render, sparkline
+from fedswin.operations.study_table import StudyTable, record_line
+from fedswin.operations.study_view import Step, StudyView
 from fedswin.outcome import Outcome, write_outcome
 from fedswin.run_folder import Record, RunFolder, round_record, write_job
 from fedswin.run_lock import lock_run
 from fedswin.status import Status, StatusFile
+from fedswin.training.journal import Journal
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def job() -> Job:
 
 def record(number: int, loss: float) -> Record:
     site = {"metrics": {"loss": loss}, "validation_cases": 1, "weight": 3, "cases": 3, "train": {"loss": loss + 1}}
-    sizes = {"bytes_up": 2_000_000, "bytes_down": 1_000_000}
+    sizes = {"bytes_up": 2_000_000, "bytes_down": 1_000_000, "seconds": 40.0}
     return round_record(number, "ok" if number else "initial", {"north": {**site, **sizes}})
 
 
@@ -47,35 +47,65 @@ def run(job: Job, tmp_path: Path) -> Path:
 
 def shown(view: StudyView) -> str:
     console = Console(file=io.StringIO(), width=120)
-    console.print(render(view))
+    console.print(StudyTable(view))
     return console.file.getvalue()
 
 
-def test_a_study_under_way(run: Path) -> None:
-    times = iter([0.0, 60.0, 120.0])
-    status = StatusFile(run, clock=lambda: next(times))
+def test_a_simulation_under_way(run: Path) -> None:
+    status = StatusFile(run, clock=lambda: 100.0)
     for number in range(3):
         status.begin(number, {"north": "training", "south": "training"})
-    status.answered("south", "refused")
+    Journal(run / "sites" / "north").write("training", 2, step=1, of=2, loss=3.25)
+    Journal(run / "sites" / "south").write("training", 1, step=2, of=2, loss=7.0)  # of a round that is over
     with lock_run(run):
-        text = shown(run_source(run)())
-    assert "tiny_pretrain: round 2 of 4, loss 2.5000 █▁ best 2.5000 (round 1), about 2:00 min left" in text
-    [north, south] = [line for line in text.splitlines() if "north" in line or "south" in line]
-    assert [cell.strip() for cell in north.split("│")[1:-1]] == [
-        *("north", "training", "3.5000 █▁", "2.5000 █▁", "3", "4.0", "2.0")
-    ]
-    assert "refused" in south
+        view = run_source(run)()
+    assert (view.round, view.best) == (3, (1, 2.5))
+    assert view.steps == {"north": Step(1, 2, 3.25)}
+    [north, south] = view.sites
+    assert (north.state, north.losses, north.scores) == ("training", [4.0, 3.5, 3.25], [3.0, 2.5])
+    assert (north.bytes_up, north.bytes_down) == (4_000_000, 2_000_000)
+    assert (south.state, south.step) == ("training", None)
+
+
+def test_a_local_run_under_way_is_told_by_its_journal(run: Path) -> None:
+    Journal(run / "sites" / "north").write("training", 1, step=1, of=2, loss=3.25)
+    with lock_run(run):
+        view = run_source(run)()
+        assert [site.state for site in view.sites] == ["training"]
+        assert view.round == 2
+        assert view.seconds_elapsed is not None
+        assert view.seconds_left == pytest.approx(2.5 * 40.0)  # rounds of 40 s by the records, half of one is made
 
 
 def test_a_study_that_has_ended_and_one_that_was_cut_off(run: Path) -> None:
-    assert "Not running; --resume goes on with it." in shown(run_source(run)())
+    status = StatusFile(run)
+    status.begin(1, {"north": "training", "south": "training"})
+    status.answered("south", "gone")
+    text = shown(run_source(run)())
+    assert "Not running; --resume goes on with it." in text
+    assert "training" not in text
+    assert "gone" in text
     write_outcome(run, Outcome("completed", 4, "All 4 rounds are done."))
     assert "All 4 rounds are done." in shown(run_source(run)())
 
 
 def test_a_script_gets_plain_values(run: Path) -> None:
-    content = json.loads(json.dumps(run_source(run)().as_dict()))
-    assert (content["job"], content["rounds"], len(content["records"])) == ("tiny_pretrain", 4, 2)
+    StatusFile(run, clock=lambda: 5.0).begin(1, {"north": "training", "south": "training"})
+    Journal(run / "sites" / "north").write("training", 1, step=1, of=2, loss=float("nan"))
+    with lock_run(run):
+        text = json.dumps(run_source(run)().as_dict(), allow_nan=False)
+    content = json.loads(text)
+    assert (content["job"], content["rounds"], content["round"], len(content["records"])) == ("tiny_pretrain", 4, 2, 2)
+    assert content["best"] == {"round": 1, "value": 2.5}
+    north = content["sites"]["north"]
+    assert (north["state"], north["step"], north["steps"], north["loss"], north["score"]) == (
+        "training",
+        1,
+        2,
+        3.5,
+        2.5,
+    )
+    assert content["sites"]["south"]["loss"] is None
 
 
 def test_what_is_no_run_is_named(tmp_path: Path) -> None:
@@ -83,13 +113,51 @@ def test_what_is_no_run_is_named(tmp_path: Path) -> None:
         run_source(tmp_path / "none")
 
 
-def test_each_line_is_printed_once_until_the_study_ends(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def lines_of(views: list[StudyView], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(monitor, "_POLL_SECONDS", 0)
-    records = [record(number, 3.0 - number) for number in range(3)]
-    views = iter([StudyView(job, records[: number + 1], None, "Done." if number == 2 else "") for number in range(3)])
+    monkeypatch.setattr(monitor, "_time_of_day", lambda: "12:00")
     console = Console(file=io.StringIO(), width=120)
-    watch(lambda: next(views), console)
-    assert console.file.getvalue().splitlines() == [*(record_line(job, item) for item in records), "Done."]
+    looks = iter(views)
+    watch(lambda: next(looks), console)
+    return console.file.getvalue().splitlines()
+
+
+def test_each_line_is_printed_once_until_the_study_ends(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [record(number, 3.0 - number) for number in range(3)]
+    views = [StudyView(job, records[: number + 1], None, "Done." if number == 2 else "") for number in range(3)]
+    first, second, third = (record_line(job, item) for item in records)
+    assert lines_of(views, monkeypatch) == [f"      {first}", f"12:00 {second}", f"12:00 {third}", "12:00 Done."]
+
+
+def test_a_log_tells_what_went_amiss(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    amiss = {"refused": [{"site": "a", "reason": "nan"}], "late": [{"site": "b", "round": 1}], "missing": ["c", "d"]}
+    made = record(1, 2.0) | amiss
+    views = [
+        StudyView(job, [], Status(0, {"a": "training", "c": "training"}), ""),
+        StudyView(job, [], Status(0, {"a": "training", "c": "gone"}), ""),
+        StudyView(job, [made], Status(1, {"a": "late", "c": "gone"}), ""),
+        StudyView(job, [made], None, "Done."),
+    ]
+    assert lines_of(views, monkeypatch) == [
+        "12:00 c is gone",
+        "12:00 a is late",
+        f"12:00 {record_line(job, made)}",
+        "12:00 round 1: no answer in time from c, d",
+        "12:00 round 1: the update of b for round 2 came after that was over",
+        "12:00 round 1: the update of a was refused: nan",
+        "12:00 Done.",
+    ]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_ctrl_c_ends_the_watching_and_says_so(job: Job, terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(monitor.time, "sleep", interrupt)
+    console = Console(file=io.StringIO(), width=120, force_terminal=terminal)
+    watch(lambda: StudyView(job, [], None, ""), console)
+    assert "The study goes on; only the watching has ended." in console.file.getvalue()
 
 
 class Server:
@@ -100,7 +168,9 @@ class Server:
         self.told[2] = {
             "job": job.as_dict(),
             "records": [record(1, 2.0)],
-            "status": {"round": 1, "sites": {"north": "training"}, "round_seconds": None},
+            "status": {"round": 1, "sites": {"north": "training"}, "began": 60.0},
+            "steps": {"north": [1, 2, 2.5]},
+            "now": 90.0,
         }
         self.known: list[int] = []
 
@@ -120,16 +190,7 @@ def test_a_job_is_asked_for_what_is_new(job: Job) -> None:
     view = look()
     assert server.known == [0, 0, 1]
     assert [line["round"] for line in view.records] == [0, 1]
-    assert view.status == Status(1, {"north": "training"})
+    assert view.status == Status(1, {"north": "training"}, began=60.0)
+    assert view.sites[0].losses[-1] == 2.5
+    assert view.seconds_left == pytest.approx(30.0 + 2 * 60.0)  # half of the first round took half a minute
     assert "FINISHED:COMPLETED. 'fedswin fetch 17' brings the result." in shown(look())
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30))
-def test_a_sparkline_is_highest_where_the_values_are(values: list[float]) -> None:
-    line = sparkline(values)
-    assert len(line) == len(values)
-    if max(values) > min(values):
-        assert line[values.index(max(values))] == "█"
-        assert line[values.index(min(values))] == "▁"
-    ordered = sparkline(sorted(values))
-    assert list(ordered) == sorted(ordered)

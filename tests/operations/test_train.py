@@ -8,6 +8,7 @@ import warnings
 
 import pytest
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from end_to_end import tiny
 from fedswin.data.datalist import read_site
@@ -108,3 +109,17 @@ def test_what_libraries_warn_of_is_kept_in_a_file_and_not_shown(sites, tmp_path,
     assert "this argument is deprecated" in log
     assert "look here" in log
     assert "deprecated" not in "".join(capfd.readouterr())
+
+
+def test_pictures_stay_with_the_site_unless_they_are_asked_for(sites, tmp_path):
+    def pictures(folder):
+        runs = {file.parent for file in folder.rglob("events.*")}
+        drawn = [run for run in runs if EventAccumulator(str(run)).Reload().Tags()["images"]]
+        return {str(run.relative_to(folder)) for run in drawn}
+
+    run(JOB, sites / "a", tmp_path / "out")
+    assert pictures(tmp_path / "out") == {"sites/a/tensorboard"}
+    own = EventAccumulator(str(tmp_path / "out/sites/a/tensorboard")).Reload()
+    assert [event.step for event in own.Images("pictures/inpainting")] == [0, 2, 4]
+    run(JOB, sites / "a", tmp_path / "out", resume=True, pictures=True)
+    assert pictures(tmp_path / "out") == {"sites/a/tensorboard", "tensorboard/a/pictures"}

@@ -155,12 +155,18 @@ def fetch(
 def monitor(
     study: Annotated[str, typer.Argument(metavar="RUN|JOB_ID", help="A run folder, or the id of a federation's job.")],
     kit: OptionalKitOption = None,
-    plain: Annotated[bool, typer.Option("--plain", help="Print a line a round, as for a log.")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Print a line for each thing that happens, as for a log.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Watch a study until it ends: a simulation, a local run, or a job of a federation. Ctrl-C ends the watching only.
 
-    With --json it says how far the study is, once.
+    A site is preparing, training, scoring (it only scores the model), waiting (it has answered, others have not), sent
+    (it has answered, the round is over), late (a round was over before it answered), refused (its update was not
+    taken) or gone (no sign of life, ended, or left out).
+
+    With --json it prints one object, how far the study is now, and ends.
 
     Example: fedswin monitor runs/pretrain
     """

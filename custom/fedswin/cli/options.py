@@ -26,6 +26,14 @@ FoldsOption = Annotated[
     typer.Option("--folds", help="Cross-validate: these folds, such as 0-4, each into OUT/fold<number>."),
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the last finished round of the run at --out.")]
+PicturesOption = Annotated[
+    bool,
+    typer.Option(
+        "--pictures",
+        help="Copy the pictures that each site draws, which show its patients, into the shared part of OUT: "
+        "OUT/tensorboard/SITE/pictures.",
+    ),
+]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is at --out.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Take warnings about the data as errors.")]
 KitOption = Annotated[

@@ -29,6 +29,7 @@ from fedswin.run_lock import lock_run
 from fedswin.training.distributed import ALONE, Ranks
 from fedswin.training.followers import followers
 from fedswin.training.journal import Journal
+from fedswin.training.pictures import PictureLog
 from fedswin.training.site_trainer import SiteTrainer
 from fedswin.weights.file import Weights, parameters, save_weights
 
@@ -150,7 +151,9 @@ class SiteWorker:
                 if self._policy.allows_scalar(tag.rpartition("/")[2]):
                     writer.add_scalar(tag, value, step)
 
-            trainer = SiteTrainer(self._job, _site_data(self._name, self._policy), self._journal, send, self._ranks)
+            data = _site_data(self._name, self._policy)
+            pictures = PictureLog(self._folder) if self._policy.pictures else None
+            trainer = SiteTrainer(self._job, data, self._journal, send, self._ranks, pictures)
             cases = trainer.task.training_cases
             if cases < self._policy.min_cases:
                 raise FedSwinError(

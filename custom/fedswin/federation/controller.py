@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,8 @@ class FederatedAveraging(Controller):
             "job": load_job(folder / JOB).as_dict(),
             "records": read_records(folder)[int(data["known"]) :],
             "status": asdict(status) if status else None,
+            "steps": self._study.steps,
+            "now": time.time(),
         }
 
     def _end_segment(self, topic: str, data: Any, fl_ctx: FLContext) -> dict[str, bool]:

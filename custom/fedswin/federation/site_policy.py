@@ -36,6 +36,9 @@ class SitePolicy(Section):
     scalars: list[str] = Field(default_factory=lambda: ["*"])
     """Names of the metrics and losses that may leave, with ``*`` and ``?`` as in ``studies``."""
 
+    pictures: bool = True
+    """Whether pictures of a validation case are drawn in the site's own study folder; no job can have them sent."""
+
     def allows_study(self, name: str) -> bool:
         """Whether a job with this name may run here."""
         return _matches(name, self.studies)

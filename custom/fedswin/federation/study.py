@@ -84,8 +84,15 @@ class Study:
         self._reasons: dict[str, str] = {}  # why a site's last update was refused
         self._received: dict[str, int] = {}  # the round of the last update that came of each site, in time
         self._segment_ends = threading.Event()
-        self._status = StatusFile(folder, clock)
+        self._status = StatusFile(folder)
         forget_outcome(folder)
+
+    @property
+    def steps(self) -> dict[str, tuple[int, int, float]]:
+        """How far each site is that trains and tells: steps made of the round, steps in all, and the newest loss."""
+        count = self._job.federation.local_steps
+        newest = {site: (step - self._number * count, loss) for site, (step, loss) in self.curves.newest.items()}
+        return {site: (step + 1, count, loss) for site, (step, loss) in newest.items() if 0 <= step < count}
 
     def end_segment(self) -> None:
         """End after the round that is under way, so that another job can go on with the sites connected then."""
@@ -138,6 +145,7 @@ class Study:
             else:
                 held[answer.site] = holdings(self._job, answer.report)
             validation_cases.append(answer.report.get("validation_cases"))
+            self._status.answered(answer.site, "gone" if answer.error else "waiting")
             current.note(answer.site, good=not answer.error)
 
         self._status.prepare(self._number, sorted(self._active))
@@ -180,7 +188,8 @@ class Study:
 
         def receive(answer: Answer) -> None:
             tally.receive(answer)
-            self._status.answered(answer.site, "refused" if answer.site in tally.refused else "sent")
+            how: Doing = "refused" if answer.site in tally.refused else "waiting"
+            self._status.answered(answer.site, "gone" if answer.site in tally.leaving else how)
 
         self._ask(self._questions(trainers), receive, current)
         tally.close()
@@ -200,6 +209,7 @@ class Study:
             return current.is_over(silent)
 
         self._sites.ask(questions, receive, is_over)
+        self._status.end_round()
 
     def _asked_for(self, trainers: Sequence[str]) -> dict[str, Doing]:
         return {site: "training" if site in trainers else "scoring" for site in sorted(self._active)}

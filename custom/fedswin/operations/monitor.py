@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
@@ -13,13 +15,24 @@ from rich.live import Live
 from fedswin.config import Job, load_job, parse_job
 from fedswin.errors import FedSwinError
 from fedswin.operations.admin import Federation, has_ended
-from fedswin.operations.study_view import StudyView, record_line, render
+from fedswin.operations.study_table import StudyTable, record_line, record_notes
+from fedswin.operations.study_view import Step, StudyView
 from fedswin.outcome import read_outcome
 from fedswin.run_folder import JOB, Record, read_records
-from fedswin.run_lock import is_locked
-from fedswin.status import Status, read_status
+from fedswin.run_lock import is_locked, locked_since
+from fedswin.status import Doing, Status, parse_status, read_status
+from fedswin.training.journal import last_entry
 
 _POLL_SECONDS = 2.0
+_PHASES: dict[str, Doing] = {
+    "reading": "preparing",
+    "scoring": "scoring",
+    "training": "training",
+    "waiting": "waiting",
+}
+"""What the phases of a journal are called."""
+_ALERTS = ("late", "gone")
+"""States of a site that a log should tell at once; records tell the rest."""
 
 Source = Callable[[], StudyView]
 """Returns how far the study is now."""
@@ -39,7 +52,10 @@ def run_source(run: Path) -> Source:
         outcome = read_outcome(run)
         running = is_locked(run)
         ended = outcome.message if outcome else "" if running else "Not running; --resume goes on with it."
-        return StudyView(job, read_records(run), read_status(run), ended)
+        records, journals = read_records(run), _newest_entries(run)
+        status = read_status(run) or _local_status(run, journals, records)
+        steps = dict(_steps(journals, status.round)) if status else {}
+        return StudyView(job, records, status, ended, steps=steps, now=time.time())
 
     return look
 
@@ -58,6 +74,8 @@ class JobSource:
         self._job: Job | None = None
         self._records: list[Record] = []
         self._status: Status | None = None
+        self._steps: dict[str, Step] = {}
+        self._now = 0.0
 
     def __call__(self) -> StudyView:
         """Return how far the study is now.
@@ -70,42 +88,95 @@ class JobSource:
             self._take(told)
         state = str(about["status"])
         ended = f"{state}. 'fedswin fetch {self._job_id}' brings the result." if has_ended(about) else ""
-        return StudyView(self._job, self._records, self._status, ended, waiting="" if self._job else state)
+        waiting = "" if self._job else state
+        return StudyView(self._job, self._records, self._status, ended, waiting, self._steps, self._now)
 
     def _take(self, told: dict[str, Any]) -> None:
         self._job = self._job or parse_job(told["job"], "the server's job")
         self._records += told["records"]
-        self._status = Status(**told["status"]) if told["status"] else None
+        self._status = parse_status(told["status"]) if told["status"] else None
+        self._steps = {site: Step(*step) for site, step in told.get("steps", {}).items()}
+        self._now = told.get("now", 0.0)
 
 
 def watch(source: Source, console: Console, *, plain: bool = False) -> None:
-    """Show a study until it ends; the study does not notice who watches.
+    """Show a study until it ends, or until Ctrl-C; the study does not notice who watches.
 
     Args:
         source: where to look.
         console: where to print.
-        plain: print a line for each global model, as for a log, instead of a table that is kept up to date.
+        plain: print a line for each thing that happens, as for a log, instead of a table that is kept up to date.
     """
+    show = _print_lines if plain or not console.is_terminal else _keep_table
+    try:
+        show(source, console)
+    except KeyboardInterrupt:
+        console.print("The study goes on; only the watching has ended.")
+
+
+def _keep_table(source: Source, console: Console) -> None:
     view = source()
-    if plain or not console.is_terminal:
-        _print_lines(source, view, console)
-        return
-    with Live(render(view), console=console, auto_refresh=False) as live:
+    with Live(StudyTable(view, console.height), console=console, auto_refresh=False) as live:
         while not view.ended:
             time.sleep(_POLL_SECONDS)
             view = source()
-            live.update(render(view), refresh=True)
+            live.update(StudyTable(view, console.height), refresh=True)
+        live.update(StudyTable(view), refresh=True)
 
 
-def _print_lines(source: Source, view: StudyView, console: Console) -> None:
-    shown = 0
-    while True:
-        if view.job:
-            for record in view.records[shown:]:
-                console.print(record_line(view.job, record))
-            shown = len(view.records)
-        if view.ended:
-            console.print(view.ended)
-            return
+def _print_lines(source: Source, console: Console) -> None:
+    """Print each line with the time at which it was seen; what had happened before the first look has none."""
+    before = source()
+    stamp = " " * len(_time_of_day())
+    for line in _news(before):
+        console.print(f"{stamp} {line}", markup=False)
+    while not before.ended:
         time.sleep(_POLL_SECONDS)
         view = source()
+        for line in _news(view, before):
+            console.print(f"{_time_of_day()} {line}", markup=False)
+        before = view
+
+
+def _news(view: StudyView, before: StudyView | None = None) -> Iterator[str]:
+    """Yield a line for each thing that has happened since ``before``."""
+    old = before.status.sites if before and before.status else {}
+    for site, state in (view.status.sites if view.status else {}).items():
+        if state in _ALERTS and state != old.get(site) and not view.ended:
+            yield f"{site} is {state}"
+    if view.job:
+        for record in view.records[len(before.records) if before else 0 :]:
+            yield record_line(view.job, record)
+            yield from (f"round {record['round']}: {note}" for note in record_notes(record))
+    if view.ended:
+        yield view.ended
+
+
+def _time_of_day() -> str:
+    return f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+
+
+def _newest_entries(run: Path) -> dict[str, dict[str, Any]]:
+    """Return the newest line of each site's journal; there are none where the sites' processes did not run."""
+    entries = {folder.name: last_entry(folder) for folder in sorted((run / "sites").glob("*"))}
+    return {site: entry for site, entry in entries.items() if entry}
+
+
+def _local_status(run: Path, journals: Mapping[str, Mapping[str, Any]], records: Sequence[Record]) -> Status | None:
+    """Return the status of a run that has no server to write one, by the journal of its only site."""
+    if not journals:
+        return None
+    seconds = [site["seconds"] for record in records for site in record["sites"].values() if site.get("seconds")]
+    return Status(
+        round=max(entry["round"] for entry in journals.values()),
+        sites={site: _PHASES[entry["phase"]] for site, entry in journals.items()},
+        round_seconds=fmean(seconds) if seconds else None,
+        started=locked_since(run),
+    )
+
+
+def _steps(journals: Mapping[str, Mapping[str, Any]], number: int) -> Iterator[tuple[str, Step]]:
+    """Yield how far the sites are that train in round ``number``."""
+    for site, entry in journals.items():
+        if entry["phase"] == "training" and entry["round"] == number:
+            yield site, Step(entry["step"], entry["of"], entry.get("loss"))

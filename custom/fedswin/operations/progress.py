@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from fedswin.config import Job
-from fedswin.operations.study_view import record_line
+from fedswin.operations.study_table import duration, record_line
 from fedswin.run_folder import Record, read_records
 from fedswin.training.journal import last_entry
 
@@ -67,15 +67,16 @@ class StudyProgress:
             entry = last_entry(folder) or {"phase": "starting"}
             step = f"{entry['step']} of {entry['of']}" if "step" in entry else ""
             loss = f"{entry['loss']:.4f}" if "loss" in entry else ""
-            table.add_row(name, str(entry.get("round", "")), entry["phase"], step, loss)
+            number = str(min(entry["round"] + 1, self._job.federation.rounds)) if "round" in entry else ""
+            table.add_row(name, number, entry["phase"], step, loss)
         return table
 
     def _clock(self) -> str:
         now, done, left = time.monotonic(), self._done(), ""
         if self._first_step and self._first_step[1] < done < 1:
             since, before = self._first_step
-            left = f", about {_minutes((now - since) * (1 - done) / (done - before))} left"
-        return f"{_minutes(now - self._started)} so far{left}"
+            left = f", about {duration((now - since) * (1 - done) / (done - before))} left"
+        return f"{duration(now - self._started)} so far{left}"
 
     def _done(self) -> float:
         """Return the share of all sites' optimizer steps that has been made."""
@@ -88,7 +89,3 @@ class StudyProgress:
         a_round = self._job.federation.local_steps
         in_this = {"training": entry.get("step", 0), "waiting": a_round}.get(entry.get("phase", ""), 0)
         return int(entry.get("round", 0) * a_round + in_this)
-
-
-def _minutes(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"

@@ -17,6 +17,7 @@ from rich.console import Console
 from fedswin.config import Job
 from fedswin.errors import FedSwinError
 from fedswin.federation import messages
+from fedswin.operations.collect_pictures import collect_pictures
 from fedswin.operations.made_sites import scenario_of
 from fedswin.operations.preflight import plan_study
 from fedswin.operations.process_family import MARK_VARIABLE, SiteProcesses, end_family, new_mark
@@ -51,6 +52,7 @@ def simulate(
     init: Path | None = None,
     gpus: Sequence[int] = (),
     resume: bool = False,
+    pictures: bool = False,
     strict: bool = False,
     overwrite: bool = False,
     console: Console,
@@ -64,6 +66,7 @@ def simulate(
         init: a weights file or run folder to start from.
         gpus: numbers of the GPUs that the sites share; none by default.
         resume: go on from the last finished round of the run at ``out``.
+        pictures: put pictures of patients into the shared part of the run, too.
         strict: take warnings about the data as errors.
         overwrite: replace the run at ``out``.
         console: where to show how far the study is.
@@ -75,6 +78,8 @@ def simulate(
     if not resume:
         refuse_run(out, overwrite=overwrite)
     elif _is_finished(out, job):
+        if pictures:
+            collect_pictures(out)
         console.print(f"{out} is finished, so there is nothing to resume.", markup=False)
         return
     plan = plan_study(job, data, init, strict=strict, console=console)
@@ -89,6 +94,8 @@ def simulate(
             save_weights(initial, Weights(plan.initial.tensors, job))
         with StudyProgress(job, out, {name: out / "sites" / name for name in sites}, console) as progress:
             _run(job, data, out, sites, gpus, lock, progress)
+        if pictures:
+            collect_pictures(out)
     update_provenance(out, finished=True)
 
 

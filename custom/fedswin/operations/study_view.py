@@ -1,21 +1,71 @@
-"""How a study looks on a terminal: a line for each global model, and a table of the sites."""
+"""How far a study is, in numbers: what `fedswin.operations.study_table` shows to people, and scripts get as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from fedswin.config import Job
 from fedswin.run_folder import Record
 from fedswin.status import Status
 
-_BARS = "▁▂▃▄▅▆▇█"
-_CURVE_LENGTH = 20
+_STANDING = ("sent", "late", "refused", "gone")
+"""What a site still is when the study does not run any more."""
+
+
+class Step(NamedTuple):
+    """How far a site is in a round that it trains: steps made, steps in all, and the loss of the newest."""
+
+    made: int
+    of: int
+    loss: float | None
+
+
+class Best(NamedTuple):
+    """The best global model so far: its round, and its value of the metric that picks it."""
+
+    round: int
+    value: float
+
+
+@dataclass(frozen=True)
+class SiteView:
+    """How far a site is.
+
+    Attributes:
+        name: the site.
+        state: one of `fedswin.status.Doing`; empty if it is not known.
+        seconds: how long it has been that; ``None`` if that is not known.
+        step: how far it is in the round, if it trains and that is known.
+        losses: its mean training loss of each round, then that of the newest step.
+        scores: its values of the metric that picks the best model.
+        bytes_up: what it has sent in this study.
+        bytes_down: what it was sent.
+    """
+
+    name: str
+    state: str
+    seconds: float | None
+    step: Step | None
+    losses: Sequence[float]
+    scores: Sequence[float]
+    bytes_up: int
+    bytes_down: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, of each curve the last one."""
+        return {
+            "state": self.state or None,
+            "seconds": self.seconds,
+            "step": self.step and self.step.made,
+            "steps": self.step and self.step.of,
+            "loss": self.losses[-1] if self.losses else None,
+            "score": self.scores[-1] if self.scores else None,
+            "bytes_up": self.bytes_up,
+            "bytes_down": self.bytes_down,
+        }
 
 
 @dataclass(frozen=True)
@@ -25,9 +75,11 @@ class StudyView:
     Attributes:
         job: the job; ``None`` before it has started.
         records: a line for each scored global model.
-        status: what the sites do; ``None`` where there is no federation, or before it has begun.
+        status: what the sites do; ``None`` before the study has begun.
         ended: how the study ended, in a sentence; empty while it runs.
         waiting: what is waited for, before it has started.
+        steps: how far each site is that trains.
+        now: seconds since 1970, by the clock of the status.
     """
 
     job: Job | None
@@ -35,92 +87,96 @@ class StudyView:
     status: Status | None
     ended: str
     waiting: str = ""
+    steps: Mapping[str, Step] = field(default_factory=dict)
+    now: float = 0.0
+
+    @property
+    def round(self) -> int:
+        """The round that is under way, from 1; of a study that has ended, the last one that was made."""
+        scored = max((record["round"] for record in self.records), default=0)
+        if self.ended or not self.status or not self.job:
+            return scored
+        return min(self.status.round + 1, self.job.federation.rounds)
+
+    @property
+    def scores(self) -> dict[int, float]:
+        """The value of each global model in the metric that picks the best, where it has one."""
+        metric = self.job.key_metric[0] if self.job else ""
+        values = {record["round"]: record["global"].get(metric) for record in self.records}
+        return {number: value for number, value in values.items() if value is not None}
+
+    @property
+    def best(self) -> Best | None:
+        """The best global model so far, if any has been scored."""
+        if not self.job or not (scores := self.scores):
+            return None
+        choose = min if self.job.key_metric[1] == "min" else max
+        number = choose(scores, key=lambda key: scores[key])
+        return Best(number, scores[number])
+
+    @property
+    def seconds_elapsed(self) -> float | None:
+        """For how long the study has run since it was started or resumed, if that is known."""
+        if not self.status or self.status.started is None:
+            return None
+        until = max(self.status.since.values(), default=None) if self.ended else self.now
+        return None if until is None else max(0.0, until - self.status.started)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rounds that are left take, if that can be told: as the rounds before, or as far as this is."""
+        if self.ended or not self.job or not self.status:
+            return None
+        rounds = self.job.federation.rounds - self.status.round
+        running = max(0.0, self.now - self.status.began) if self.status.began is not None else None
+        done = min((self._share(name) for name, how in self.status.sites.items() if how == "training"), default=0.0)
+        if rounds <= 0:
+            return None
+        if (whole := self.status.round_seconds) is not None:
+            made = done * whole if running is None else running
+            return max(0.0, whole - made) + (rounds - 1) * whole
+        return running * (rounds / done - 1) if running is not None and done > 0 else None
+
+    @property
+    def sites(self) -> list[SiteView]:
+        """How far each site is, by name."""
+        doing = self.status.sites if self.status else {}
+        names = {*doing, *(name for record in self.records for name in record["sites"])}
+        return [self._site(name, doing.get(name, "")) for name in sorted(names)]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON: the job's name and length, the status, and every record."""
+        """Return plain values for JSON."""
         return {
             "job": self.job and self.job.name,
             "rounds": self.job and self.job.federation.rounds,
+            "round": self.round,
             "ended": self.ended or None,
-            "round": self.status and self.status.round,
-            "sites": dict(self.status.sites) if self.status else {},
-            "seconds_left": _seconds_left(self),
+            "seconds_elapsed": self.seconds_elapsed,
+            "seconds_left": self.seconds_left,
+            "metric": self.job and self.job.key_metric[0],
+            "best": self.best and self.best._asdict(),
+            "sites": {site.name: site.as_dict() for site in self.sites},
             "records": list(self.records),
         }
 
+    def _share(self, site: str) -> float:
+        step = self.steps.get(site)
+        return step.made / step.of if step else 0.0
 
-def record_line(job: Job, record: Record) -> str:
-    """Return what the record of a global model says, as one line without a time."""
-    metric, _ = job.key_metric
-    value = record["global"].get(metric)
-    score = f"{metric} {value:.4f}" if value is not None else f"{metric} not scored"
-    losses = [site["train"]["loss"] for site in record["sites"].values() if site.get("train")]
-    train = f", train loss {sum(losses) / len(losses):.4f}" if losses else ""
-    status = {"initial": "start", "ok": "", "failed": "FAILED, the old model stays"}[record["status"]]
-    note = f" ({status})" if status else ""
-    return f"round {record['round']:>2} of {job.federation.rounds}: validation {score}{train}{note}"
-
-
-def render(view: StudyView) -> Group:
-    """Return the study as a heading, a table of its sites, and how it ended."""
-    if view.job is None:
-        return Group(Text(view.ended or f"The job has not started: {view.waiting.lower()}"))
-    return Group(Text(_heading(view.job, view)), _table(view.job, view), Text(view.ended))
-
-
-def sparkline(values: Sequence[float]) -> str:
-    """Return a curve of a character each, from the lowest value to the highest."""
-    if not values:
-        return ""
-    low, high = min(values), max(values)
-    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(_BARS[round((value - low) * scale)] for value in values)
-
-
-def _heading(job: Job, view: StudyView) -> str:
-    metric, mode = job.key_metric
-    scored = {r["round"]: r["global"][metric] for r in view.records if r["global"].get(metric) is not None}
-    number = view.status.round if view.status else max((record["round"] for record in view.records), default=0)
-    parts = [f"{job.name}: round {number} of {job.federation.rounds}"]
-    if scored:
-        best = (min if mode == "min" else max)(scored, key=lambda key: scored[key])
-        curve = sparkline(list(scored.values())[-_CURVE_LENGTH:])
-        parts.append(f"{metric} {list(scored.values())[-1]:.4f} {curve} best {scored[best]:.4f} (round {best})")
-    left = _seconds_left(view)
-    if left:
-        parts.append(f"about {int(left) // 60}:{int(left) % 60:02d} min left")
-    return ", ".join(parts)
-
-
-def _table(job: Job, view: StudyView) -> Table:
-    metric, _ = job.key_metric
-    table = Table("site", "now", "train loss", metric, "cases", "MB up", "MB down")
-    doing = view.status.sites if view.status else {}
-    for site in sorted({*doing, *(name for record in view.records for name in record["sites"])}):
-        lines = [record["sites"][site] for record in view.records if site in record["sites"]]
-        losses = [line["train"]["loss"] for line in lines if line.get("train")]
-        scores = [line["metrics"][metric] for line in lines if line.get("metrics", {}).get(metric) is not None]
-        table.add_row(
-            site,
-            "" if view.ended else doing.get(site, "away"),
-            _last_and_curve(losses),
-            _last_and_curve(scores),
-            str(next((line["cases"] for line in reversed(lines) if "cases" in line), "")),
-            _megabytes(line.get("bytes_up", 0) for line in lines),
-            _megabytes(line.get("bytes_down", 0) for line in lines),
+    def _site(self, name: str, state: str) -> SiteView:
+        metric = self.job.key_metric[0] if self.job else ""
+        lines = [record["sites"][name] for record in self.records if name in record["sites"]]
+        step = None if self.ended else self.steps.get(name)
+        losses = [(line.get("train") or {}).get("loss") for line in lines] + [step and step.loss]
+        scores = [(line.get("metrics") or {}).get(metric) for line in lines]
+        since = self.status.since.get(name) if self.status else None
+        return SiteView(
+            name,
+            state if not self.ended or state in _STANDING else "",
+            None if since is None or self.ended else max(0.0, self.now - since),
+            step,
+            [loss for loss in losses if loss is not None and math.isfinite(loss)],
+            [score for score in scores if score is not None],
+            sum(line.get("bytes_up") or 0 for line in lines),
+            sum(line.get("bytes_down") or 0 for line in lines),
         )
-    return table
-
-
-def _last_and_curve(values: Sequence[float]) -> str:
-    return f"{values[-1]:.4f} {sparkline(values[-_CURVE_LENGTH:])}" if values else ""
-
-
-def _megabytes(counts: Any) -> str:
-    return f"{sum(counts) / 1e6:.1f}"
-
-
-def _seconds_left(view: StudyView) -> float | None:
-    if view.ended or not view.job or not view.status or view.status.round_seconds is None:
-        return None
-    return (view.job.federation.rounds - view.status.round) * view.status.round_seconds

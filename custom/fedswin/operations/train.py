@@ -14,6 +14,7 @@ from rich.console import Console
 
 from fedswin.config import Job
 from fedswin.data.datalist import DATALIST, SPLITS, Site
+from fedswin.operations.collect_pictures import collect_pictures
 from fedswin.operations.library_log import library_log
 from fedswin.operations.made_sites import scenario_of
 from fedswin.operations.preflight import plan_study
@@ -32,6 +33,7 @@ from fedswin.run_folder import (
 from fedswin.run_lock import lock_run
 from fedswin.tasks import training_cases
 from fedswin.training.journal import Journal
+from fedswin.training.pictures import PictureLog
 from fedswin.training.site_trainer import SiteTrainer
 from fedswin.weights.file import load_parameters, parameters, save_whole
 from fedswin.weights.handover import Handover
@@ -55,6 +57,7 @@ def train(
     out: Path,
     *,
     pool: bool = False,
+    pictures: bool = False,
     init: Path | None = None,
     resume: bool = False,
     strict: bool = False,
@@ -72,6 +75,7 @@ def train(
         data: a site folder, or a folder of site folders.
         out: the run folder, or the folder of run folders.
         pool: train on all sites' cases together.
+        pictures: put pictures of patients into the shared part of the run, too.
         init: a weights file or run folder to start from.
         resume: go on from the last checkpoint of the run at ``out``.
         strict: take warnings about the data as errors.
@@ -94,6 +98,8 @@ def train(
     for site in sites:
         console.print(f"{site.name} trains on {training_cases(job, site)} cases", markup=False)
         _train_site(job, site, plan.initial, runs[site.name], about, resume, console)
+        if pictures:
+            collect_pictures(runs[site.name])
 
 
 def _train_site(
@@ -130,8 +136,8 @@ class _LocalStudy:
         self.first = checkpoint["round"] if checkpoint else 0
         self.folder = out / "sites" / site.name
         self._run = RunFolder(out, job, first_round=self.first)
-        curve = partial(self._run.curves.add, site.name)
-        self._trainer = SiteTrainer(_without_pull(job), site, Journal(self.folder), curve)
+        curve, pictures = partial(self._run.curves.add, site.name), PictureLog(self.folder)
+        self._trainer = SiteTrainer(_without_pull(job), site, Journal(self.folder), curve, pictures=pictures)
         update_provenance(out, sites={site.name: holdings(job, self._trainer.holdings)})
         self._site = site.name
         self._report: Record = {}

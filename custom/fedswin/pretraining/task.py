@@ -11,9 +11,11 @@ from torch import Tensor
 from fedswin.config import Job
 from fedswin.data.datalist import Site
 from fedswin.data.loading import Volumes, case_order, random_crop
+from fedswin.data.planes import Picture
 from fedswin.pretraining.cutout import CUTOUTS
 from fedswin.pretraining.heads import Predictions, build_pretrainer
 from fedswin.pretraining.losses import contrastive_loss, inpainting_loss, rotation_loss, total_loss
+from fedswin.pretraining.pictures import inpainting_picture
 from fedswin.pretraining.rotation import draw_rotations, rotate
 from fedswin.seeds import generator
 from fedswin.training.scores import Validation, mean_scores
@@ -53,6 +55,7 @@ class PretrainingTask:
         self.training_cases = len(self._training)
         self.validation_cases = len(self._validation)
         self.annotated_cases: Mapping[str, int] = {}
+        self._shown: tuple[Tensor, Tensor, Tensor | None] | None = None  # a view, masked, and inpainted
 
     def batch(self, number: int) -> Views:
         """Return batch ``number``: two views each of ``trainer.batch_size`` sub-volumes."""
@@ -75,8 +78,24 @@ class PretrainingTask:
                 right = predicted.rotation.argmax(dim=1).cpu() == batch.turns
                 score["rotation_accuracy"] = float(right.float().mean())
             scores.append(score)
+            if number == 0:
+                self._shown = _first_view(batch, predicted)
         self.model.train()
         return Validation(mean_scores(scores), {})  # every batch has every score
+
+    @torch.no_grad()
+    def pictures(self) -> dict[str, Picture]:
+        """Draw the first validation view and how it was inpainted, or a training view if there is no validation case.
+
+        It is the same view each time.
+        """
+        if self._shown:
+            return {"inpainting": inpainting_picture(*self._shown)}
+        batch = self._draw(self._training, "pictures", 0)
+        self.model.eval()
+        predicted = self.model(batch.masked[:1].to(self._device))
+        self.model.train()
+        return {"inpainting": inpainting_picture(*_first_view(batch, predicted))}
 
     def _losses(self, predicted: Predictions, batch: Views) -> dict[str, Tensor]:
         settings = self._job.pretraining
@@ -105,3 +124,7 @@ class PretrainingTask:
         target = rotate(pair, turns, job.pretraining.rotation_axis)
         masked = CUTOUTS[job.pretraining.cutout](target, job.pretraining.cutout_rate, rng)
         return Views(masked, target, turns)
+
+
+def _first_view(batch: Views, predicted: Predictions) -> tuple[Tensor, Tensor, Tensor | None]:
+    return batch.target[0], batch.masked[0], None if predicted.volume is None else predicted.volume[0].cpu()

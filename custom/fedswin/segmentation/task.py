@@ -12,12 +12,14 @@ from torch import Tensor
 from fedswin.config import Job
 from fedswin.data.datalist import Site
 from fedswin.data.loading import Item, Volumes, case_order
+from fedswin.data.planes import Picture
 from fedswin.seeds import generator, integer
 from fedswin.segmentation.augmentation import training_transforms
 from fedswin.segmentation.inference import predict_classes
 from fedswin.segmentation.losses import segmentation_loss
 from fedswin.segmentation.metrics import dice_by_class
 from fedswin.segmentation.model import build_segmenter
+from fedswin.segmentation.pictures import segmentation_picture
 from fedswin.training.scores import Validation, validation_of
 
 
@@ -58,6 +60,7 @@ class SegmentationTask:
         self.training_cases = len(self._training)
         self.validation_cases = len(self._validation)
         self.annotated_cases = self._count_annotated()
+        self._first_predicted: Tensor | None = None  # of the first validation case
 
     def batch(self, number: int) -> Crops:
         """Return batch ``number``: ``trainer.batch_size`` augmented crops."""
@@ -86,8 +89,17 @@ class SegmentationTask:
             item = self._validation[number]
             predicted = predict_classes(self.model, item["image"], self._job, self._device)
             scores.append(dice_by_class(predicted, item["label"], classes, case.annotation.annotated))
+            if number == 0:
+                self._first_predicted = predicted.to(torch.uint8)
         self.model.train()
         return validation_of(scores)
+
+    def pictures(self) -> dict[str, Picture]:
+        """Draw the first validation case, with its label and with what `validate` has predicted; none without one."""
+        if self._first_predicted is None:
+            return {}
+        item, spacing = self._validation[0], self._job.data.spacing or (1.0, 1.0, 1.0)
+        return {"segmentation": segmentation_picture(item["image"], item["label"], self._first_predicted, spacing)}
 
     def _count_annotated(self) -> dict[str, int]:
         counts = Counter(index for indices in self._annotated for index in indices)

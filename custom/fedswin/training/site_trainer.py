@@ -16,6 +16,7 @@ from fedswin.tasks import build_task
 from fedswin.training.distributed import ALONE, Ranks, RoundFailedError
 from fedswin.training.journal import Journal
 from fedswin.training.memory import keep_freed_memory, memory_in_use
+from fedswin.training.pictures import PictureLog
 from fedswin.training.proximal import ProximalTerm
 from fedswin.training.scores import Validation
 from fedswin.training.trainer import Trainer, make_deterministic, pick_device
@@ -55,9 +56,18 @@ class SiteTrainer:
         add_scalar: receives the training curves.
         ranks: the processes that train together. Process 0 calls what it needs; each other one has a trainer of its
             own, made after that of process 0, and only calls `follow`.
+        pictures: receives pictures of what each model does, if the site wants them.
     """
 
-    def __init__(self, job: Job, site: Site, journal: Journal, add_scalar: AddScalar, ranks: Ranks = ALONE) -> None:
+    def __init__(
+        self,
+        job: Job,
+        site: Site,
+        journal: Journal,
+        add_scalar: AddScalar,
+        ranks: Ranks = ALONE,
+        pictures: PictureLog | None = None,
+    ) -> None:
         make_deterministic(job)
         keep_freed_memory()
         device = pick_device(job)
@@ -67,6 +77,7 @@ class SiteTrainer:
         self._journal = journal
         self._add_scalar = add_scalar
         self._ranks = ranks
+        self._pictures = pictures
         self.task = build_task(job, site, device, lambda text: journal.write("reading", 0, text=text))
         with ranks.together():
             if ranks.leads:
@@ -91,7 +102,10 @@ class SiteTrainer:
     def score(self, round_number: int) -> Validation:
         """Score the model as it is now, global model ``round_number``, on the site's validation cases."""
         self._journal.write("scoring", round_number)
-        return self.task.validate()
+        validation = self.task.validate()
+        if self._pictures:
+            self._pictures.write(self.task.pictures, round_number * self._job.federation.local_steps)
+        return validation
 
     def train(self, round_number: int) -> LocalRound:
         """Train for ``federation.local_steps``, from global model ``round_number`` on.

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from fedswin.data.planes import Picture
 from fedswin.training.scores import Validation
 
 
@@ -49,5 +50,12 @@ class Task(Protocol):
         """Score the model on the validation cases; the same model gives the same numbers, always.
 
         There are no metrics if there are no validation cases.
+        """
+        ...
+
+    def pictures(self) -> Mapping[str, Picture]:
+        """Draw what the model did when it was validated last, by name, for the site's own people.
+
+        It changes nothing that training or scoring depends on.
         """
         ...

@@ -8,17 +8,12 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
 
 from fedswin.data.datalist import Case
+from fedswin.data.planes import AXES, COLOURS, Array, busiest, upright
 from fedswin.errors import needs_extra
 
-Array = NDArray[Any]
 _WINDOW = (-160, 240)  # HU, the usual soft-tissue window
-_COLOURS = (  # of the labels 1, 2, ...; they repeat after 13
-    "#7b5cd6", "#f2a23c", "#f6c65b", "#2fa84f", "#e8e04a", "#b5573f", "#e58fb8",
-    "#e02828", "#2f6fe0", "#35c4e0", "#d8b98a", "#8be04a", "#4ae0a0",
-)  # fmt: skip
 
 
 def draw_cases(cases: Sequence[Case], out: Path) -> None:
@@ -48,10 +43,10 @@ def _draw_case(row: Sequence[Any], case: Case) -> None:
     image = nib.as_closest_canonical(stored)
     volume, spacing = np.asarray(image.dataobj), image.header.get_zooms()
     label = _label(case, volume.shape)
-    for axes, axis in zip(row, (2, 1, 0), strict=True):
-        place = _busiest(label, axis)
+    for axes, axis in zip(row, AXES, strict=True):
+        place = busiest(label, axis)
         across, up = (other for other in range(3) if other != axis)
-        planes = (_upright(volume, axis, place), _upright(label, axis, place))
+        planes = (upright(volume, axis, place), upright(label, axis, place))
         _draw_plane(axes, *planes, aspect=spacing[up] / spacing[across])
     codes = "".join(nib.aff2axcodes(stored.affine))
     size = " x ".join(f"{value:.1f}" for value in spacing)
@@ -64,26 +59,11 @@ def _label(case: Case, shape: tuple[int, ...]) -> Array:
     return np.asarray(nib.as_closest_canonical(nib.load(case.label)).dataobj)
 
 
-def _busiest(label: Array, axis: int) -> int:
-    """Return the plane across ``axis`` with most organs, and among those with most labelled voxels."""
-    planes = np.moveaxis(label, axis, 0).reshape(label.shape[axis], -1)
-    organs = np.array([np.unique(plane).size for plane in planes])
-    if organs.max() == 1:
-        return len(planes) // 2
-    return int(np.lexsort(((planes > 0).sum(1), organs))[-1])
-
-
-def _upright(volume: Array, axis: int, place: int) -> Array:
-    """Return the plane as rows from bottom to top; across from right to left, or from front to back."""
-    plane: Array = np.take(volume, place, axis)[::-1].T
-    return plane
-
-
 def _draw_plane(axes: Any, plane: Array, label: Array, aspect: float) -> None:
     from matplotlib.colors import to_rgba_array
 
     axes.imshow(plane, cmap="gray", vmin=_WINDOW[0], vmax=_WINDOW[1], origin="lower", aspect=aspect)
-    colours = to_rgba_array(_COLOURS, alpha=0.45)[(label.astype(int) - 1) % len(_COLOURS)]
+    colours = to_rgba_array(COLOURS, alpha=0.45)[(label.astype(int) - 1) % len(COLOURS)]
     colours[label == 0] = 0
     axes.imshow(colours, origin="lower", aspect=aspect, interpolation="nearest")
     axes.axis("off")
