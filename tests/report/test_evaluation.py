@@ -9,6 +9,7 @@ import pytest
 from fedswin.errors import FedSwinError
 from fedswin.operations.evaluate import CaseScore, matrix, write_evaluation
 from fedswin.report.evaluation import read_evaluation
+from fedswin.report.summary import verdict
 from fedswin.report.tables import evaluation_tables
 
 
@@ -45,6 +46,11 @@ def test_the_tables_mark_the_best_of_each_column(folder: Path) -> None:
     assert dice.best == {(0, 1), (0, 2), (0, 3)}
     assert hd95.best == {(1, 1), (1, 2), (1, 3)}
     assert classes.rows == [["together", "0.767"], ["alone", "0.667"]]
+
+
+def test_the_best_model_and_the_next_are_named(folder: Path) -> None:
+    said = verdict(read_evaluation(folder))
+    assert said == "Over 3 cases, together has the highest Dice, 0.767. The next is alone, 0.667."
 
 
 def test_models_that_read_alike_are_all_the_best(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def gathered(folder: Path, **provenance: object) -> RunFacts:
 
 def test_scores_name_the_worst_site_and_the_worst_class(tmp_path: Path) -> None:
     table = tables.scores_table(gathered(tmp_path))
-    assert table.columns == ["", "all sites", "a", "b", "c"]
+    assert table.columns == ["metric", "all sites", "a", "b", "c"]
     assert table.rows[0] == ["validation cases", "5", "1", "3", "1"]
     assert table.rows[1] == ["Dice", "0.690", "0.800", "0.600", "0.850"]
     assert {table.rows[row][column] for row, column in table.worst} == {"0.600", "0.540"}
@@ -32,7 +32,7 @@ def test_many_sites_are_rows(tmp_path: Path) -> None:
     [group] = gather([write_run(tmp_path, FINETUNE, [round_record(0, "initial", scores)], sites=list(scores))])
     table = tables.scores_table(group.runs[0])
     assert len(table.rows) == 13
-    assert list(table.columns) == ["", "validation cases", "Dice", "Dice of liver", "Dice of spleen"]
+    assert list(table.columns) == ["metric", "validation cases", "Dice", "Dice of liver", "Dice of spleen"]
     assert {(table.rows[row][0], table.columns[column]) for row, column in table.worst} == {
         ("site_0", "Dice"),
         ("all sites", "Dice of spleen"),
@@ -71,6 +71,11 @@ def test_what_a_site_missed(tmp_path: Path) -> None:
     assert rows == {"c": {"scored": "", "late": "1", "refused": "2", "missing": "3–4", "absent": ""}}
 
 
+def test_many_rounds_missed_are_counted(tmp_path: Path) -> None:
+    [rows] = tables.attendance_rows({"c": dict.fromkeys(range(1, 40, 2), "missing")}).values()
+    assert rows["missing"] == "20 rounds"
+
+
 def test_the_mean_and_the_spread_over_the_folds(tmp_path: Path) -> None:
     for fold, dice in enumerate([0.5, 0.6, 0.8]):
         job = tiny.job({**tiny.FINETUNE, "data": {**tiny.FINETUNE["data"], "fold": fold}})
@@ -90,6 +95,6 @@ def test_runs_side_by_side(tmp_path: Path) -> None:
     write_run(tmp_path / "alone", FINETUNE, alone, command="train", sites=["a"])
     found = [group.runs[0] for group in gather([tmp_path / "together", tmp_path / "alone"])]
     assert tables.comparison_table(found).rows == [
-        ["together", "together", "a, b and c", "8", "30", "2", "0.690", "5"],
-        ["alone", "one site by itself", "a", "4", "10", "1", "0.300", "1"],
+        ["together", "federated", "a, b and c", "8", "30", "2", "0.690", "5"],
+        ["alone", "one site alone", "a", "4", "10", "1", "0.300", "1"],
     ]

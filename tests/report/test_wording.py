@@ -75,4 +75,5 @@ def test_ranges_say_which_numbers_there_are(numbers: set[int]) -> None:
 
 
 def test_a_name_that_may_be_broken_is_still_escaped() -> None:
-    assert breakable("north_<b>") == "north_<wbr>&lt;b&gt;"
+    assert breakable("a/north_<b>") == "a/<wbr>north_&lt;b&gt;"
+    assert breakable("the_hospital_of_the_north") == "the_<wbr>hospital_<wbr>of_<wbr>the_<wbr>north"

@@ -20,7 +20,7 @@ from fedswin.report.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart
 from fedswin.report.evaluation import EvaluationFacts
 from fedswin.report.facts import Group, RunFacts
 from fedswin.report.provenance import provenance
-from fedswin.report.summary import figures, limits, sentences
+from fedswin.report.summary import figures, limits, sentences, verdict
 from fedswin.report.tables import Table
 from fedswin.report.wording import breakable
 
@@ -122,6 +122,7 @@ def render(groups: Sequence[Group], evaluation: EvaluationFacts | None = None) -
         runs=runs,
         comparisons=_comparisons([group.runs[0] for group in groups if not group.has_folds]),
         evaluation=evaluation,
+        verdict=verdict(evaluation) if evaluation else "",
         evaluation_tables=tables.evaluation_tables(evaluation) if evaluation else [],
         limits=limits(runs),
         version=__version__,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fedswin.report.attendance import refusals
+from fedswin.report.evaluation import ALL, EvaluationFacts
 from fedswin.report.facts import RunFacts
 from fedswin.report.wording import counted, duration, metric_name, number_word, readable, significant, size
 
@@ -46,6 +47,20 @@ def round_seconds(run: RunFacts) -> float | None:
         if any("seconds" in line for line in record["sites"].values())
     ]
     return sum(longest) if longest else None
+
+
+def verdict(evaluation: EvaluationFacts) -> str:
+    """Return which model of an evaluation segments all cases best, and which is next; empty if there is but one."""
+    scores = {model: sites.get(ALL, {}).get("dice") for model, sites in evaluation.models.items()}
+    known = sorted(((value, model) for model, value in scores.items() if value is not None), reverse=True)
+    if len(known) < 2:
+        return ""
+    (best, first), (next_best, second) = known[:2]
+    cases = counted(evaluation.cases.get(ALL), "case", "cases")
+    return (
+        f"Over {cases}, {first} has the highest Dice, {significant(best)}. "
+        f"The next is {second}, {significant(next_best)}."
+    )
 
 
 def limits(runs: Sequence[RunFacts]) -> list[str]:

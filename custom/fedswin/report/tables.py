@@ -23,9 +23,10 @@ from fedswin.report.wording import (
     size,
 )
 
-_KINDS = {"federated": "together", "local": "one site by itself", "central": "all cases pooled"}
+_KINDS = {"federated": "federated", "local": "one site alone", "central": "all cases pooled"}
 _MOST_REFUSALS = 50
 _MOST_COLUMNS = 8
+_MOST_SPANS = 6
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def scores_table(run: RunFacts) -> Table:
         worst.add((1 + names.index(f"dice_{run.worst_class}"), 1))
     if run.worst_site:
         worst.add((1 + names.index(run.job.key_metric[0]), 2 + run.sites.index(run.worst_site)))
-    columns = ["", "all sites" if sites else "score", *(site.name for site in sites)]
+    columns = ["metric", "all sites" if sites else "score", *(site.name for site in sites)]
     number = run.best["round"] if run.best else MISSING
     note = f"The best model is chosen by {metric_name(run.job.key_metric[0])}. n: cases in which a score is defined."
     table = Table(f"Scores of the best model, round {number}", columns, rows, frozenset(worst), note=note)
@@ -113,10 +114,10 @@ def traffic_table(run: RunFacts) -> Table:
 
 
 def attendance_rows(states: Mapping[str, Mapping[int, State]]) -> dict[str, dict[State, str]]:
-    """Return for each site the rounds in which it did other than train, drawn together."""
+    """Return for each site the rounds in which it did other than train, or, if there are many, how many they are."""
     kinds: tuple[State, ...] = ("scored", "late", "refused", "missing", "absent")
     return {
-        site: {kind: ranges([number for number, state in own.items() if state == kind]) for kind in kinds}
+        site: {kind: _rounds([number for number, state in own.items() if state == kind]) for kind in kinds}
         for site, own in states.items()
     }
 
@@ -229,6 +230,11 @@ def _models(
             best |= {(number, column) for number, row in enumerate(rows) if row[column] == shown}
     note = "Bold: the best of its column." if len(rows) > 1 else ""
     return Table(caption, ["model", *heads], rows, best=frozenset(best), note=note)
+
+
+def _rounds(numbers: Sequence[int]) -> str:
+    text = ranges(numbers)
+    return text if text.count(",") < _MOST_SPANS else f"{len(numbers)} rounds"
 
 
 def _turned(table: Table) -> Table:

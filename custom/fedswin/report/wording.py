@@ -16,6 +16,7 @@ _METRICS = {
     "rotation": "rotation loss",
     "contrastive": "contrastive loss",
 }
+_LONG_NAME = 18
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -97,5 +98,6 @@ def readable(name: str) -> str:
 
 
 def breakable(name: str) -> Markup:
-    """Return a name that a page may break after an underscore or a slash."""
-    return Markup(re.sub("(?<=[_/])", "<wbr>", str(escape(name))))
+    """Return a name that a page may break after a slash, and a long one after an underscore, too."""
+    places = "[_/]" if len(name) > _LONG_NAME else "/"
+    return Markup(re.sub(f"(?<={places})", "<wbr>", str(escape(name))))
