@@ -9,7 +9,8 @@ from typing import Any
 from end_to_end import tiny
 from fedswin.config import Job
 from fedswin.outcome import Outcome, write_outcome
-from fedswin.run_folder import Record, RunFolder, round_record, write_job, write_provenance
+from fedswin.provenance import read_provenance, write_provenance
+from fedswin.run_folder import Record, RunFolder, round_record, write_job
 
 CLASSES = {"liver": 6, "spleen": 1}
 PRETRAIN = tiny.job({**tiny.PRETRAIN, "federation": {"rounds": 3, "local_steps": 10}})
@@ -72,9 +73,10 @@ def write_run(
     """Write a run folder with the project's own writers."""
     run = RunFolder(folder, job)
     write_job(folder, job)
-    write_provenance(folder, job, command, **{"sites": ["a", "b", "c"], "finished": ended is not None, **provenance})
     for record in records:
         run.close_round(record, {})
+    known = {"sites": ["a", "b", "c"], "finished": ended is not None, **read_provenance(folder), **provenance}
+    write_provenance(folder, job, command, **known)
     if ended:
         write_outcome(folder, ended)
     return folder

@@ -27,6 +27,18 @@ def test_scores_name_the_worst_site_and_the_worst_class(tmp_path: Path) -> None:
     assert {table.rows[row][column] for row, column in table.worst} == {"0.600", "0.540"}
 
 
+def test_the_mean_over_cases_stands_beside_that_over_sites_where_they_differ(tmp_path: Path) -> None:
+    """The spleen is defined in 1 of the 4 cases of b, whose other cases count for nothing in the mean over cases."""
+    sites = {
+        "a": runs.site({"liver": 0.5, "spleen": 0.8}, 4),
+        "b": runs.site({"liver": 0.5, "spleen": 0.4}, 4, scored={"dice_spleen": 1}),
+    }
+    [group] = gather([write_run(tmp_path, FINETUNE, [round_record(0, "initial", sites)], sites=["a", "b"])])
+    rows = {row[0]: row[1:] for row in tables.scores_table(group.runs[0]).rows}
+    assert rows["Dice of spleen"] == ["0.600", "0.800", "0.400 (n\u00a0=\u00a01)"]
+    assert rows["Dice of spleen, over cases"][0] == f"{(4 * 0.8 + 0.4) / 5:.3f}"
+
+
 def test_many_sites_are_rows(tmp_path: Path) -> None:
     scores = {f"site_{n}": runs.site({"liver": 0.5 + n / 100, "spleen": 0.5}) for n in range(12)}
     [group] = gather([write_run(tmp_path, FINETUNE, [round_record(0, "initial", scores)], sites=list(scores))])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from fedswin.config import Job, load_job
 from fedswin.errors import FedSwinError
 from fedswin.outcome import Outcome, read_outcome
 from fedswin.output import short_names
+from fedswin.provenance import PROVENANCE, read_provenance
 from fedswin.report.pictures import Picture, read_pictures
-from fedswin.run_folder import JOB, PROVENANCE, Record, read_records
+from fedswin.run_folder import JOB, Record, read_records
 from fedswin.selection import Selection
 
 Kind = Literal["federated", "local", "central"]
@@ -203,17 +203,17 @@ def _is_fold(run: Path) -> bool:
 
 def _read_run(run: Path, name: str) -> RunFacts:
     job, records = load_job(run / JOB), read_records(run)
-    provenance = _read_provenance(run / PROVENANCE)
+    provenance = _read_provenance(run)
     best = _best(job, records, provenance)
     sites = tuple(_site_facts(site, records, provenance, best) for site in _site_names(records, provenance))
     return RunFacts(name, job, records, provenance, read_outcome(run), best, sites, read_pictures(run))
 
 
-def _read_provenance(path: Path) -> dict[str, Any]:
+def _read_provenance(run: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text()) if path.exists() else {}
+        return read_provenance(run)
     except ValueError:
-        raise FedSwinError(f"{path} is damaged: it is no JSON. Fetch or copy the run again.") from None
+        raise FedSwinError(f"{run / PROVENANCE} is damaged: it is no JSON. Fetch or copy the run again.") from None
 
 
 def _best(job: Job, records: Sequence[Record], provenance: Mapping[str, Any]) -> Record | None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import IMAGES, EventAccumulator
 
-from fedswin.run_folder import TENSORBOARD
+from fedswin.curves import TENSORBOARD
+from fedswin.report.wording import readable
 
-_PREFIX = "pictures/"
+_FOLDER = "pictures"  # of a site's TensorBoard run; also what its tags begin with
 
 
 @dataclass(frozen=True)
@@ -33,18 +34,15 @@ class Picture:
 
 def read_pictures(run: Path) -> tuple[Picture, ...]:
     """Return the newest picture of each kind and site in a run's shared part; none unless it was told to have some."""
-    folders = sorted(folder for folder in (run / TENSORBOARD).glob("*") if folder.is_dir())
-    return tuple(picture for folder in folders for picture in _of_site(folder))
+    folders = sorted((run / TENSORBOARD).glob(f"*/{_FOLDER}"))
+    return tuple(picture for folder in folders for picture in _read(folder))
 
 
-def _of_site(folder: Path) -> Iterator[Picture]:
-    events = {path.parent for path in folder.glob("**/events.out.tfevents.*")}
-    for part in sorted(events):
-        found = EventAccumulator(str(part), size_guidance={IMAGES: 1})  # the one that it keeps is the newest
-        found.Reload()
-        for tag in found.Tags()[IMAGES]:
-            if tag.startswith(_PREFIX):
-                newest = found.Images(tag)[-1]
-                encoded = base64.b64encode(newest.encoded_image_string).decode()
-                title = tag.removeprefix(_PREFIX).replace("_", " ")
-                yield Picture(folder.name, title, newest.step, f"data:image/png;base64,{encoded}")
+def _read(folder: Path) -> Iterator[Picture]:
+    found = EventAccumulator(str(folder), size_guidance={IMAGES: 1})  # the one that it keeps is the newest
+    found.Reload()
+    for tag in found.Tags()[IMAGES]:
+        newest = found.Images(tag)[-1]
+        encoded = base64.b64encode(newest.encoded_image_string).decode()
+        title = readable(tag.removeprefix(f"{_FOLDER}/"))
+        yield Picture(folder.parent.name, title, newest.step, f"data:image/png;base64,{encoded}")

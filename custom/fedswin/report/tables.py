@@ -77,21 +77,18 @@ def labels_table(run: RunFacts) -> Table | None:
 
 def scores_table(run: RunFacts) -> Table:
     """Return the best model's scores: a row for each metric, a column for each site, the worst of both flagged."""
-    names = list(run.job.metrics)
     sites = run.sites if len(run.sites) > 1 else ()
+    pooled = run.best.get("pooled", {}) if run.best else {}
     rows = [
         ["validation cases", count(run.validation_cases), *(count(site.validation) for site in sites)],
-        *([metric_name(name), _whole_score(run, name), *(_score(site, name) for site in sites)] for name in names),
+        *([metric_name(name), _whole(run, name), *(_score(site, name) for site in sites)] for name in run.job.metrics),
+        *([f"{metric_name(name)}, over cases", significant(mean)] + [""] * len(sites) for name, mean in pooled.items()),
     ]
-    worst: set[tuple[int, int]] = set()
-    if run.worst_class:
-        worst.add((1 + names.index(f"dice_{run.worst_class}"), 1))
-    if run.worst_site:
-        worst.add((1 + names.index(run.job.key_metric[0]), 2 + run.sites.index(run.worst_site)))
-    columns = ["metric", "all sites" if sites else "score", *(site.name for site in sites)]
     number = run.best["round"] if run.best else MISSING
     note = f"The best model is chosen by {metric_name(run.job.key_metric[0])}. n: cases in which a score is defined."
-    table = Table(f"Scores of the best model, round {number}", columns, rows, frozenset(worst), note=note)
+    note += " Over cases: the mean over all cases instead of over sites." if pooled else ""
+    columns = ["metric", "all sites" if sites else "score", *(site.name for site in sites)]
+    table = Table(f"Scores of the best model, round {number}", columns, rows, _worst_scores(run), note=note)
     return _turned(table) if len(sites) > _MOST_COLUMNS else table
 
 
@@ -245,7 +242,18 @@ def _turned(table: Table) -> Table:
     )
 
 
-def _whole_score(run: RunFacts, metric: str) -> str:
+def _worst_scores(run: RunFacts) -> frozenset[tuple[int, int]]:
+    """Return where the worst class and the worst site stand in the table of scores, below its row of cases."""
+    names = list(run.job.metrics)
+    places = set()
+    if run.worst_class:
+        places.add((1 + names.index(f"dice_{run.worst_class}"), 1))
+    if run.worst_site:
+        places.add((1 + names.index(run.job.key_metric[0]), 2 + run.sites.index(run.worst_site)))
+    return frozenset(places)
+
+
+def _whole(run: RunFacts, metric: str) -> str:
     return significant(run.best["global"].get(metric) if run.best else None)
 
 
