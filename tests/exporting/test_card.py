@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -12,6 +10,7 @@ import pytest
 import torch
 
 from end_to_end import tiny
+from exporting.card_code import run_code
 from exporting.model_runs import FINETUNE, PRETRAIN, SITES, model, write_run
 from fedswin.exporting.card import model_card
 from fedswin.exporting.export import export
@@ -87,16 +86,6 @@ def write_case(folder: Path) -> None:
         nib.save(nib.Nifti1Image(voxels, np.diag([2.0, 2.0, 2.0, 1.0])), folder / f"{name}.nii.gz")
 
 
-def run_code(card: str) -> dict[str, Any]:
-    """Run the card's Python code, block after block, as someone would who types it in."""
-    names: dict[str, Any] = {}
-    blocks = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(block, names)
-    return names
-
-
 @monais_own
 @pytest.mark.parametrize(
     ("form", "job"),
@@ -126,16 +115,6 @@ def test_its_code_for_scans_of_another_spacing_and_for_other_modalities_runs(tmp
         save_weights(Path("run.pt"), model(job))
         card = export(Path("run.pt"), "swinvit", Path("model.pt"), overwrite=True).read_text()
         assert torch.isfinite(run_code(card)["loss"])
-
-
-@pytest.mark.long
-def test_the_code_for_onnx_runs(tmp_path, monkeypatch):
-    pytest.importorskip("onnxscript", reason="the extra 'export' is not installed")
-    monkeypatch.chdir(tmp_path)
-    save_weights(Path("run.pt"), model(FINETUNE))
-    names = run_code(export(Path("run.pt"), "onnx", Path("model.onnx")).read_text())
-    assert names["label"].shape == (1, 64, 32, 32)
-    assert names["facts"]["roi"] == [64, 32, 32]
 
 
 def test_the_file_that_the_card_names_is_what_fedswin_starts_from(tmp_path):

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from exporting.card_code import run_code
 from exporting.model_runs import FINETUNE, ct_crop, model, write_run
 from fedswin.errors import FedSwinError
 from fedswin.exporting import onnx_file
-from fedswin.exporting.export import export
+from fedswin.exporting.export import card_beside, export
 from fedswin.exporting.verify import verify
 from fedswin.segmentation.model import build_segmenter
 from fedswin.weights.file import load_parameters, load_weights
@@ -77,6 +78,14 @@ def _with_another_kernel(path):
     changed = onnx.numpy_helper.to_array(kernel) + np.float32(0.01)
     kernel.CopyFrom(onnx.numpy_helper.from_array(changed, kernel.name))
     return content.SerializeToString()
+
+
+@long
+def test_the_code_of_its_card_runs(exported, monkeypatch):
+    monkeypatch.chdir(exported.parent)
+    names = run_code(card_beside(exported).read_text())
+    assert names["label"].shape == (1, 64, 32, 32)
+    assert names["facts"]["roi"] == [64, 32, 32]
 
 
 @long

@@ -37,6 +37,12 @@ def test_it_says_of_real_ct_what_the_runs_model_says_in_any_batch(loaded, real_c
             torch.testing.assert_close(loaded(images), runs(images), rtol=0, atol=1e-5)
 
 
+def test_no_device_is_written_into_it(loaded):
+    """MONAI makes attention masks in every call; traced as they are, they stay on the device of the export."""
+    assert "aten::conv3d" in str(loaded.inlined_graph) or "aten::_convolution" in str(loaded.inlined_graph)
+    assert "Device = prim::Constant" not in str(loaded.inlined_graph)
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 96, 32, 32), (1, 1, 32, 64, 32), (1, 2, 64, 32, 32), (1, 64, 32, 32)])
 def test_another_shape_is_refused_in_words(loaded, shape):
     with pytest.raises(torch.jit.Error, match=r"This model takes \[batch\] \+ \[1, 64, 32, 32\]"):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from fedswin.config import DataSettings
 from fedswin.durable import written_whole
@@ -41,6 +44,27 @@ class _ShapeGuard(nn.Module):
         return image
 
 
+class _ZerosWithImage(TorchFunctionMode):
+    """Makes zeros on the image's device; tracing would write this machine's into the file, which then ran on no other.
+
+    MONAI's network makes its attention masks of zeros, in every call.
+
+    Args:
+        image: what the network sees.
+    """
+
+    def __init__(self, image: Tensor) -> None:
+        super().__init__()
+        self._zero = torch.zeros_like(image.flatten()[0])
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if function is torch.zeros:
+            return self._zero.expand(args[0]).clone()
+        return function(*args, **kwargs or {})
+
+
 class _Guarded(nn.Module):
     def __init__(self, network: nn.Module, data: DataSettings) -> None:
         super().__init__()
@@ -48,7 +72,8 @@ class _Guarded(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor) -> Tensor:
-        logits: Tensor = self.network(self.guard(image))
+        with _ZerosWithImage(image):
+            logits: Tensor = self.network(self.guard(image))
         return logits
 
 
