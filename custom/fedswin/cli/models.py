@@ -70,7 +70,9 @@ def predict(
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder or a weights file.")],
-    to: Annotated[Literal["encoder", "swinvit", "torchscript", "onnx"] | None, typer.Option(help="The form.")] = None,
+    to: Annotated[
+        Literal["encoder", "swinvit", "bundle", "torchscript", "onnx"] | None, typer.Option(help="The form.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="What to write; it must not exist.")] = None,
     which: Annotated[Literal["best", "last"], typer.Option()] = "best",
     overwrite: OverwriteOption = False,
@@ -81,7 +83,7 @@ def export(
     """Write a model in the form that another tool loads, with a model card beside it or in it.
 
     encoder is a weights file of FedSwin, swinvit what MONAI's SwinUNETR.load_from and the published fine-tuning script
-    read; torchscript and onnx are whole segmentation networks.
+    read; bundle is a MONAI bundle, which segments a scan without FedSwin; torchscript and onnx are the network of one.
 
     Example: fedswin export runs/pretrain --to swinvit --out encoder.pt
     """

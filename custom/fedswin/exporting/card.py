@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fedswin.exporting.rendering import render
-from fedswin.run_folder import PROVENANCE, read_records
+from fedswin.provenance import read_provenance
+from fedswin.run_folder import read_records
 from fedswin.weights.file import Weights
 
 _UNKNOWN = "–"
@@ -64,8 +64,7 @@ class _Origin:
 
 def _origin(weights: Weights, run: Path | None) -> _Origin:
     records = read_records(run) if run else []
-    path = run / PROVENANCE if run else None
-    provenance = json.loads(path.read_text()) if path and path.exists() else {}
+    provenance = read_provenance(run) if run else {}
     known = weights.provenance
     record = next((line for line in records if line["round"] == known.get("round")), known)
     everyone = [(name, site) for line in records for name, site in line["sites"].items()]
@@ -77,7 +76,7 @@ def _origin(weights: Weights, run: Path | None) -> _Origin:
 def _site(name: str, origin: _Origin) -> dict[str, str]:
     """Return the cells of a site's row in the table of the data."""
     sites = origin.provenance.get("sites")
-    told = sites[name] if isinstance(sites, dict) else {}  # older runs only list the names
+    told = sites.get(name, {}) if isinstance(sites, dict) else {}  # older runs only list the names
     cases = told.get("cases") or {
         "training": origin.training_cases.get(name),
         "validation": ((origin.record.get("sites") or {}).get(name) or {}).get("validation_cases"),
@@ -100,10 +99,10 @@ def _scores(record: Mapping[str, Any], metrics: list[str]) -> dict[str, list[str
 
 
 def _start(provenance: Mapping[str, Any]) -> str | None:
-    handover = provenance.get("handover")
-    if not handover:
+    handover, parent = provenance.get("handover"), provenance.get("parent")
+    if not handover or not parent:
         return None
-    return f"weights of the dialect '{handover['dialect']}', file SHA-256 `{handover['file_sha256']}`"
+    return f"weights of the dialect '{handover['dialect']}', file SHA-256 `{parent['file_sha256']}`"
 
 
 def _versions(weights: Weights, provenance: Mapping[str, Any]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from fedswin.checksum import file_sha256
 from fedswin.durable import written_whole
 from fedswin.errors import FedSwinError, nearest
+from fedswin.exporting.bundle import how_to_use, write_bundle
 from fedswin.exporting.card import model_card
 from fedswin.exporting.encoder import save_encoder, save_swinvit
 from fedswin.exporting.onnx_file import save_onnx
@@ -50,6 +51,7 @@ def _with_card(save: Callable[[Weights, Path], None]) -> Callable[[Weights, Path
 FORMS: Mapping[str, Form] = {
     "encoder": Form(_with_card(save_encoder), usage("encoder")),
     "swinvit": Form(_with_card(save_swinvit), usage("swinvit")),
+    "bundle": Form(write_bundle, lambda weights, _: how_to_use(weights), segments=True, folder=True),
     "torchscript": Form(_with_card(save_torchscript), usage("torchscript"), segments=True),
     "onnx": Form(_with_card(save_onnx), usage("onnx"), segments=True),
 }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from fedswin.config import load_job
 from fedswin.errors import FedSwinError
 from fedswin.exporting.exported import read_exported
-from fedswin.run_folder import JOB, PROVENANCE
+from fedswin.provenance import PROVENANCE, read_provenance
+from fedswin.run_folder import JOB
 from fedswin.weights.file import Weights, load_weights, resolve_weights
 
 _MODELS = ("best", "last")
@@ -50,13 +50,12 @@ def verify(run: Path, file: Path) -> list[str]:
 
 
 def _agree_with_provenance(run: Path, models: Mapping[str, Weights]) -> list[str]:
-    path = run / PROVENANCE
-    content = json.loads(path.read_text()) if path.exists() else {}
-    noted = {name: entry["sha256"] for name, entry in (content.get("models") or {}).items() if name in models}
+    known = read_provenance(run).get("models", {})
+    noted = {name: entry["sha256"] for name, entry in known.items() if name in models}
     for name, digest in noted.items():
         if models[name].digest != digest:
             raise FedSwinError(
-                f"{run / 'global' / f'{name}.pt'} is not the model that {path} notes: its tensors have the SHA-256 "
-                f"{models[name].digest}, noted is {digest}. Fetch the run again."
+                f"{run / 'global' / f'{name}.pt'} is not the model that {run / PROVENANCE} notes: its tensors have the "
+                f"SHA-256 {models[name].digest}, noted is {digest}. Fetch the run again."
             )
     return [f"global/{name}.pt is the model that {PROVENANCE} notes." for name in noted]
