@@ -8,7 +8,9 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from torch.utils.tensorboard import SummaryWriter
 
 from end_to_end import tiny
 from fedswin import cli
@@ -171,3 +173,16 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert not ended.value.code
     assert f"{out}: " in capsys.readouterr().out
     assert "tiny_finetune" in out.read_text()
+
+
+def test_a_page_with_pictures_says_who_may_see_it(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", FINETUNE, runs.three_sites())
+    assert "no image and no patient data" in render(gather([run]))
+    writer = SummaryWriter(str(run / "tensorboard" / "a" / "pictures"))
+    writer.add_image("pictures/segmentation", np.zeros((3, 4, 6), np.uint8), 30)
+    writer.close()
+    page = render(gather([run]))
+    pictures = [found for tag, found in Reader(page).elements if tag == "img"]
+    assert [picture["alt"] for picture in pictures] == ["segmentation at a, step 30"]
+    assert "no patient data" not in page
+    assert "This page shows pictures of patients" in page

@@ -78,8 +78,10 @@ def limits(runs: Sequence[RunFacts]) -> list[str]:
         "A class that a case does not show, or that its site has not annotated, has no part in that case's score."
         if classes
         else "A low pre-training loss is not yet a good segmentation. What the encoder is worth shows in fine-tuning.",
-        "This page holds settings, counts, scores and times. It holds no patient data, and no image unless the study "
-        "was told to collect pictures.",
+        "This page shows pictures of patients, since the study was told to collect them. Give it only to people who "
+        "may see them."
+        if any(run.pictures for run in runs)
+        else "This page holds settings, counts, scores and times. It holds no image and no patient data.",
     ]
 
 
