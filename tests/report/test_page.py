@@ -19,7 +19,7 @@ from fedswin.errors import FedSwinError
 from fedswin.outcome import Outcome
 from fedswin.report.facts import gather
 from fedswin.report.page import refuse_report, render, write_report
-from fedswin.run_folder import Record, round_record
+from fedswin.run_folder import Record, copy_shared_part, round_record
 from report import runs
 from report.runs import FINETUNE, PRETRAIN, write_run
 
@@ -133,6 +133,17 @@ def test_a_run_without_provenance_has_a_page(tmp_path: Path) -> None:
     run = write_run(tmp_path, FINETUNE, runs.three_sites())
     (run / "provenance.json").unlink()
     Reader(render(gather([run])))
+
+
+def test_a_fetched_run_gives_the_same_page(tmp_path: Path) -> None:
+    here = write_run(tmp_path / "here" / "run", FINETUNE, runs.three_sites(), ended=DONE)
+    (here / "sites" / "a").mkdir(parents=True)
+    (here / "sites" / "a" / "journal.jsonl").write_text("secret")
+    fetched = tmp_path / "fetched" / "run"
+    fetched.mkdir(parents=True)
+    copy_shared_part(here, fetched)
+    pages = [re.sub("Made on .* by", "", render(gather([run]))) for run in (here, fetched)]
+    assert pages[0] == pages[1]
 
 
 def test_folds_have_a_section_of_their_own(tmp_path: Path) -> None:
