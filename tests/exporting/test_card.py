@@ -50,6 +50,7 @@ def test_it_says_where_the_model_was_made_and_how_good_it_is(tmp_path):
     assert rows(card, "Training")["started from"] == [f"weights of the dialect 'FedSwin', file SHA-256 `{'ab' * 32}`"]
     assert rows(card, "How images are prepared")["output channels"] == ["0 background, 1 lump"]
     assert "global model 1 of 2" in card
+    assert "in a simulation of its sites on one machine" in card
     assert "`c0ffee`" in card
     assert load_weights(run / "global" / "best.pt").digest in card
 
@@ -67,6 +68,7 @@ def test_of_a_weights_file_alone_it_says_what_that_holds(tmp_path):
     assert rows(model_card(best, "encoder", None, ""), "Data")["north"] == ["–", "2", "–", "–"]
     assert rows(model_card(best, "encoder", None, ""), "Scores of this model on validation cases")["north"][0] == "0.5"
     card = model_card(last, "encoder", None, "")
+    assert "It was trained with FedSwin.\n" in card
     assert "Which sites took part is not recorded" in card
     assert "They are not recorded" in card
 

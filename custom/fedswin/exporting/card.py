@@ -14,6 +14,12 @@ from fedswin.weights.file import Weights
 
 _UNKNOWN = "–"
 _ALL_SITES = "all sites"
+_MADE_BY = {
+    "submit": "Its sites trained it together with FedSwin, and no scan left a site.",
+    "simulate": "It was trained with FedSwin, in a simulation of its sites on one machine.",
+    "train": "It was trained with FedSwin, without a federation.",
+}
+"""By the command that ``provenance.json`` notes."""
 
 
 def model_card(weights: Weights, form: str, run: Path | None, how_to_use: str) -> str:
@@ -35,6 +41,7 @@ def model_card(weights: Weights, form: str, run: Path | None, how_to_use: str) -
         form=form,
         finetuned=weights.job.task == "finetune",
         modality=", ".join(weights.job.data.channels),
+        made=_MADE_BY.get(origin.provenance.get("command", ""), "It was trained with FedSwin."),
         round=weights.provenance.get("round"),
         sites=[_site(name, origin) for name in origin.sites],
         metrics=metrics,
