@@ -40,6 +40,14 @@ class Says(nn.Module):
         return self.logits.repeat(len(windows), 1, *windows.shape[2:])
 
 
+class FindsPadding(nn.Module):
+    """Finds class 1 where the window holds zeros, and background elsewhere."""
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        padding = (windows == 0).float()
+        return 10 * torch.cat([1 - padding, padding], dim=1)
+
+
 def job(classes: dict[str, int], data: dict[str, Any] | None = None, **segmentation: Any) -> Job:
     """Return a job whose HU window fits `ReadsClasses`."""
     window = [0, HU_OF_A_CLASS * len(classes)]

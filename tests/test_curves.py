@@ -96,6 +96,7 @@ def test_the_job_is_there_as_text_and_as_hyperparameters(tmp_path: Path) -> None
     settings = plugin_data_pb2.HParamsPluginData.FromString(summary).session_start_info.hparams
     assert settings["trainer.learning_rate"].number_value == JOB.trainer.learning_rate
     assert settings["data.roi"].string_value == "[64, 32, 32]"
+    assert not [name for name in settings if name.startswith("pretraining")]
     assert len(list((tmp_path / TENSORBOARD / "global").iterdir())) == 1  # TensorBoard reads one file at a time
 
 

@@ -23,6 +23,8 @@ TENSORBOARD = "tensorboard"
 GLOBAL = "global"
 """The TensorBoard run of the global model."""
 
+_OF_THE_OTHER_TASK = {"pretrain": ("augmentation", "segmentation"), "finetune": ("pretraining",)}
+"""Sections of a job that say nothing about a task."""
 _LOSS = "train/loss"
 _ROUND_TAGS = {
     "norm": ("round/update_norm", 1.0),
@@ -119,8 +121,9 @@ class Curves:
         writer = self._writer(GLOBAL)
         writer.add_text("job", f"```yaml\n{job.to_yaml()}```", 0)
         metric, _ = job.key_metric
+        settings = {name: value for name, value in job.as_dict().items() if name not in _OF_THE_OTHER_TASK[job.task]}
         # In the run's own file: SummaryWriter.add_hparams would open another one.
-        for summary in hparams(dict(_settings(job.as_dict())), {f"validation/{metric}": 0.0}):
+        for summary in hparams(dict(_settings(settings)), {f"validation/{metric}": 0.0}):
             writer._get_file_writer().add_summary(summary, 0)
 
 

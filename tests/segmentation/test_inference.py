@@ -119,6 +119,16 @@ def test_what_the_foreground_crop_has_cut_off_is_background(tmp_path):
     assert np.array_equal(found == 1, voxels > 0)
 
 
+@pytest.mark.parametrize("spacing", [None, (3.0, 3.0, 3.0)])
+def test_the_padding_of_a_small_image_is_no_part_of_it(tmp_path, spacing):
+    """The network finds its class in the padding alone: neither within the image nor where air was cut off."""
+    voxels = np.full((40, 30, 26), -1000, np.int16)
+    voxels[9:, :, 8:] = 50
+    image = stand_in.save(tmp_path / "i.nii.gz", voxels, AFFINE)
+    models = stand_in.ensemble(stand_in.job({"a": 1}, {"spacing": spacing}), stand_in.FindsPadding())
+    assert not predict(models, image).any()
+
+
 @pytest.mark.parametrize(("doubtful", "expected"), [((0.4, 0.6), 0), ((0.2, 0.8), 1)])
 def test_an_ensemble_is_the_mean_of_probabilities_not_a_vote_nor_the_mean_of_logits(tmp_path, doubtful, expected):
     """One sure model and two doubtful ones: a vote would always give 1, the mean of logits always 0."""

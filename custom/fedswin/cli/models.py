@@ -10,6 +10,7 @@ from rich.table import Table
 
 from fedswin.cli.options import OutOption, OverwriteOption, SitesOption
 from fedswin.cli.screen import console
+from fedswin.errors import FedSwinError
 
 app = typer.Typer()
 
@@ -69,16 +70,30 @@ def predict(
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder or a weights file.")],
-    to: Annotated[Literal["encoder", "swinvit"], typer.Option(help="The form of the file.")],
-    out: Annotated[Path, typer.Option("--out", help="The file to write.")],
+    to: Annotated[
+        Literal["encoder", "swinvit", "bundle", "torchscript", "onnx"] | None, typer.Option(help="The form.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="What to write; it must not exist.")] = None,
     which: Annotated[Literal["best", "last"], typer.Option()] = "best",
     overwrite: OverwriteOption = False,
+    verify: Annotated[
+        Path | None, typer.Option("--verify", help="Only check that this file holds the run's best or last model.")
+    ] = None,
 ) -> None:
-    """Write the encoder for other tools: swinvit is what MONAI's SwinUNETR.load_from reads.
+    """Write a model in the form that another tool loads, with a model card beside it or in it.
+
+    encoder is a weights file of FedSwin, swinvit what MONAI's SwinUNETR.load_from and the published fine-tuning script
+    read; bundle is a MONAI bundle, which segments a scan without FedSwin; torchscript and onnx are the network of one.
 
     Example: fedswin export runs/pretrain --to swinvit --out encoder.pt
     """
-    from fedswin.weights.export import export as write
+    from fedswin.exporting.export import export as write
+    from fedswin.exporting.verify import verify as check
 
-    count = write(run, to, out, which=which, overwrite=overwrite)
-    console.print(f"{out}: {count} encoder tensors")
+    if verify:
+        for line in check(run, verify):
+            console.print(line, markup=False)
+    elif to and out:
+        console.print(f"{out}: {to}; its model card is {write(run, to, out, which=which, overwrite=overwrite)}")
+    else:
+        raise FedSwinError("Say what to write with --to and --out, or what to check with --verify.")

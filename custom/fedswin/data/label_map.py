@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -48,9 +49,14 @@ def write_label_map(path: Path, indices: NDArray[np.uint8], classes: Mapping[str
         image: the image.
     """
     values = [0, *classes.values()]
-    smallest = np.result_type(np.uint8, *(np.min_scalar_type(value) for value in values))
+    smallest = label_type(values)
     header = type(image.header)()
     for field in _GEOMETRY:
         header[field] = image.header[field]
     header.set_data_dtype(smallest)
     nib.save(type(image)(np.array(values, smallest)[indices], image.affine, header), path)
+
+
+def label_type(values: Iterable[int]) -> np.dtype[Any]:
+    """Return the smallest type of whole numbers, uint8 or larger, that holds all label values."""
+    return np.result_type(np.uint8, *(np.min_scalar_type(value) for value in values))

@@ -110,9 +110,15 @@ def random_crop(volume: Tensor, data: DataSettings, rng: np.random.Generator) ->
         starts = [int(rng.integers(size - side + 1)) for size, side in zip(volume.shape[1:], data.roi, strict=True)]
         x, y, z = (slice(start, start + side) for start, side in zip(starts, data.roi, strict=True))
         crop = volume[:, x, y, z]
-        if (crop > _air_level(data)).float().mean() >= 0.01:
+        if (crop > air_level(data)).float().mean() >= 0.01:
             break
     return crop
+
+
+def air_level(data: DataSettings) -> float:
+    """Return what -500 HU, between body and air, is in a windowed image, 0 to 1."""
+    low, high = data.hu_window
+    return min(max((_AIR_HU - low) / (high - low), 0.0), 1.0)
 
 
 def _windowed(keys: Sequence[str], data: DataSettings) -> list[Callable[..., Any]]:
@@ -133,15 +139,10 @@ class _AboveAir:
     """Tells body from air in a windowed image; a class, so that a cache on disk can name it."""
 
     def __init__(self, data: DataSettings) -> None:
-        self.level = _air_level(data)
+        self.level = air_level(data)
 
     def __call__(self, image: Tensor) -> Tensor:
         return image > self.level
-
-
-def _air_level(data: DataSettings) -> float:
-    low, high = data.hu_window
-    return min(max((_AIR_HU - low) / (high - low), 0.0), 1.0)
 
 
 def _grid_and_intensities(data: DataSettings, keys: list[str]) -> list[Callable[..., Any]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fedswin.checksum import file_sha256
@@ -116,7 +117,8 @@ def translate(state: Mapping[str, Tensor]) -> InitialWeights:
     Args:
         state: tensors by name, as a network of any dialect has them.
     """
-    floats = {key: tensor for key, tensor in _without_prefix(state).items() if tensor.is_floating_point()}
+    state = _without_prefix(_without_twins(state))
+    floats = {key: tensor for key, tensor in state.items() if tensor.is_floating_point()}
     dialect = max(DIALECTS, key=lambda dialect: _reach(dialect, floats))
     names = {key: dialect.rename(_monai_mlp(key)) for key in floats}
     return InitialWeights(
@@ -152,6 +154,20 @@ def _without_prefix(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     if not all(key.startswith(_PARALLEL) for key in state):
         return state
     return {key.removeprefix(_PARALLEL): tensor for key, tensor in state.items()}
+
+
+def _without_twins(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Leave out tensors of the published encoder that are there again under MONAI's names, as in our ``swinvit`` form.
+
+    Those that have another value under the other name stay, to be reported as unused.
+    """
+
+    def twin(key: str) -> Tensor | None:
+        return state.get(_monai_mlp(ENCODER + key.removeprefix(_PARALLEL))) if key.startswith(_PARALLEL) else None
+
+    return {
+        key: tensor for key, tensor in state.items() if (other := twin(key)) is None or not torch.equal(tensor, other)
+    }
 
 
 def _monai_mlp(key: str) -> str:

@@ -115,6 +115,7 @@ def _write_site(
         folder,
         {split: [cases[number] for number in numbers] for split, numbers in plan.splits.items()},
         name=hospital.name,
+        regions=["abdomen"],
         description=f"Synthetic abdominal CT ({hospital.phase} phase), not of a person.",
         labels={str(value): organ for organ, value in {"background": 0, **BTCV_ORGANS}.items()},
     )

@@ -1,0 +1,118 @@
+"""The model card: what a model is, what it was made from, how good it is, and how to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedswin.exporting.rendering import render
+from fedswin.provenance import read_provenance
+from fedswin.run_folder import read_records
+from fedswin.weights.file import Weights
+
+_UNKNOWN = "–"
+_ALL_SITES = "all sites"
+
+
+def model_card(weights: Weights, form: str, run: Path | None, how_to_use: str) -> str:
+    """Return the model card, in Markdown. Its last section is a list of checksums, to which more may be added.
+
+    Args:
+        weights: the model.
+        form: the form that it is exported in.
+        run: the run folder that it is from, which knows more of its history; without it the card says what the
+            weights' own provenance holds.
+        how_to_use: the sections, with headings of the second level, that say how to load this form of it.
+    """
+    origin = _origin(weights, run)
+    metrics = list(origin.record.get("global") or {})
+    return render(
+        "card.md",
+        weights=weights,
+        job=weights.job,
+        form=form,
+        finetuned=weights.job.task == "finetune",
+        modality=", ".join(weights.job.data.channels),
+        round=weights.provenance.get("round"),
+        sites=[_site(name, origin) for name in origin.sites],
+        metrics=metrics,
+        scores=_scores(origin.record, metrics),
+        start=_start(origin.provenance),
+        versions=_versions(weights, origin.provenance),
+        how_to_use=how_to_use.strip(),
+    )
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What is known of a model's history.
+
+    Attributes:
+        provenance: ``provenance.json`` of the run, or nothing.
+        record: the line of ``metrics.jsonl`` about this model, or what of it the weights file holds.
+        training_cases: of each site, as far as they are known.
+        sites: the names of the sites.
+    """
+
+    provenance: Mapping[str, Any]
+    record: Mapping[str, Any]
+    training_cases: Mapping[str, int]
+    sites: list[str]
+
+
+def _origin(weights: Weights, run: Path | None) -> _Origin:
+    records = read_records(run) if run else []
+    provenance = read_provenance(run) if run else {}
+    known = weights.provenance
+    record = next((line for line in records if line["round"] == known.get("round")), known)
+    everyone = [(name, site) for line in records for name, site in line["sites"].items()]
+    cases = {name: site["cases"] for name, site in everyone if site.get("cases") is not None}
+    sites = list(provenance.get("sites") or dict.fromkeys(name for name, _ in everyone) or record.get("sites") or ())
+    return _Origin(provenance, record, cases, sites)
+
+
+def _site(name: str, origin: _Origin) -> dict[str, str]:
+    """Return the cells of a site's row in the table of the data."""
+    sites = origin.provenance.get("sites")
+    told = sites.get(name, {}) if isinstance(sites, dict) else {}  # older runs only list the names
+    cases = told.get("cases") or {
+        "training": origin.training_cases.get(name),
+        "validation": ((origin.record.get("sites") or {}).get(name) or {}).get("validation_cases"),
+    }
+    labels = (f"{class_name} {count}" for class_name, count in (told.get("labels") or {}).items())
+    return {
+        "name": name,
+        "training": _cell(cases.get("training")),
+        "validation": _cell(cases.get("validation")),
+        "regions": ", ".join(told.get("regions") or ()) or _UNKNOWN,
+        "labels": ", ".join(labels) or _UNKNOWN,
+    }
+
+
+def _scores(record: Mapping[str, Any], metrics: list[str]) -> dict[str, list[str]]:
+    """Return a row of cells for each site that scored the model, and one for all of them."""
+    found = {name: site.get("metrics") or {} for name, site in (record.get("sites") or {}).items()}
+    rows = {name: values for name, values in found.items() if values} | {_ALL_SITES: record.get("global") or {}}
+    return {name: [_cell(values.get(metric)) for metric in metrics] for name, values in rows.items()}
+
+
+def _start(provenance: Mapping[str, Any]) -> str | None:
+    handover, parent = provenance.get("handover"), provenance.get("parent")
+    if not handover or not parent:
+        return None
+    return f"weights of the dialect '{handover['dialect']}', file SHA-256 `{parent['file_sha256']}`"
+
+
+def _versions(weights: Weights, provenance: Mapping[str, Any]) -> dict[str, str]:
+    code = provenance.get("code") or weights.provenance.get("code") or {}
+    versions = weights.provenance.get("versions") or provenance.get("versions") or {}
+    commit = {"commit of fedswin": f"`{code['commit']}`"} if code.get("commit") else {}
+    return {**versions, **commit}
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return _UNKNOWN
+    return f"{value:.4g}"

@@ -1,0 +1,276 @@
+"""The tables of a report, as text."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from fedswin.report.attendance import State, refusals
+from fedswin.report.deviations import deviations
+from fedswin.report.evaluation import ALL, EvaluationFacts
+from fedswin.report.facts import RunFacts, SiteFacts
+from fedswin.report.summary import rounds_done
+from fedswin.report.wording import (
+    MISSING,
+    count,
+    duration,
+    listed,
+    metric_name,
+    ranges,
+    readable,
+    significant,
+    size,
+)
+
+_KINDS = {"federated": "federated", "local": "one site alone", "central": "all cases pooled"}
+_MOST_REFUSALS = 50
+_MOST_COLUMNS = 8
+_MOST_SPANS = 6
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, ready for the template.
+
+    Attributes:
+        caption: what it shows; empty if its section's heading says so.
+        columns: the heads of its columns, with their units.
+        rows: the texts of its cells; the first of a row is its head.
+        worst: row and column of the cells that are flagged.
+        flag: what they are flagged as.
+        best: row and column of the cells that are the best of their column.
+        texts: the columns that hold texts and no numbers.
+        note: what must be known to read it.
+    """
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    worst: frozenset[tuple[int, int]] = frozenset()
+    flag: str = "worst"
+    best: frozenset[tuple[int, int]] = frozenset()
+    texts: frozenset[int] = field(default=frozenset({0}))
+    note: str = ""
+
+
+def sites_table(run: RunFacts) -> Table:
+    """Return who took part, with how much."""
+    has_regions = any(site.regions for site in run.sites)
+    columns = ["site", "training cases", "validation cases", "rounds trained", *["body regions"] * has_regions]
+    rows = [
+        [site.name, count(site.training), count(site.validation), str(site.trained)]
+        + [listed(site.regions)] * has_regions
+        for site in run.sites
+    ]
+    return Table("", columns, rows, texts=frozenset({0, 4}))
+
+
+def labels_table(run: RunFacts) -> Table | None:
+    """Return how many training cases annotate each class, by site; ``None`` where no one has said."""
+    if not any(site.labelled for site in run.sites):
+        return None
+    rows = [[readable(name), *(count(site.labelled.get(name, 0)) for site in run.sites)] for name in run.classes]
+    table = Table("Training cases that annotate each class", ["class", *(site.name for site in run.sites)], rows)
+    return _turned(table) if len(run.sites) > _MOST_COLUMNS else table
+
+
+def scores_table(run: RunFacts) -> Table:
+    """Return the best model's scores: a row for each metric, a column for each site, the worst of both flagged."""
+    sites = run.sites if len(run.sites) > 1 else ()
+    pooled = run.best.get("pooled", {}) if run.best else {}
+    rows = [
+        ["validation cases", count(run.validation_cases), *(count(site.validation) for site in sites)],
+        *([metric_name(name), _whole(run, name), *(_score(site, name) for site in sites)] for name in run.job.metrics),
+        *([f"{metric_name(name)}, over cases", significant(mean)] + [""] * len(sites) for name, mean in pooled.items()),
+    ]
+    number = run.best["round"] if run.best else MISSING
+    note = f"The best model is chosen by {metric_name(run.job.key_metric[0])}. n: cases in which a score is defined."
+    note += " Over cases: the mean over all cases instead of over sites." if pooled else ""
+    columns = ["metric", "all sites" if sites else "score", *(site.name for site in sites)]
+    table = Table(f"Scores of the best model, round {number}", columns, rows, _worst_scores(run), note=note)
+    return _turned(table) if len(sites) > _MOST_COLUMNS else table
+
+
+def traffic_table(run: RunFacts) -> Table:
+    """Return what each site sent and was sent, and where its time went."""
+    measured = [*["waiting"] * _any(run, "waiting"), *["memory"] * _any(run, "memory")]
+    heads = {"waiting": "waiting for others", "memory": "peak memory"}
+    columns = ["site", "training", "training, a round", "sent", "received", *(heads[name] for name in measured)]
+    texts = {"waiting": duration, "memory": size}
+    rows = [
+        [site.name, duration(site.seconds), duration(_a_round(site)), size(site.bytes_up), size(site.bytes_down)]
+        + [texts[name](getattr(site, name)) for name in measured]
+        for site in run.sites
+    ]
+    if len(run.sites) > 1:
+        seconds, up, down = (sum(getattr(s, name) for s in run.sites) for name in ("seconds", "bytes_up", "bytes_down"))
+        rows.append(["all sites", duration(seconds), MISSING, size(up), size(down), *[MISSING] * len(measured)])
+    worst = frozenset({(run.sites.index(run.slowest_site), 2)}) if run.slowest_site else frozenset()
+    return Table("", columns, rows, worst, flag="slowest")
+
+
+def attendance_rows(states: Mapping[str, Mapping[int, State]]) -> dict[str, dict[State, str]]:
+    """Return for each site the rounds in which it did other than train, or, if there are many, how many they are."""
+    kinds: tuple[State, ...] = ("scored", "late", "refused", "missing", "absent")
+    return {
+        site: {kind: _rounds([number for number, state in own.items() if state == kind]) for kind in kinds}
+        for site, own in states.items()
+    }
+
+
+def refusals_table(run: RunFacts) -> Table | None:
+    """Return the updates that were refused, the newest if there are many; ``None`` if there are none."""
+    rounds: dict[tuple[str, str], list[int]] = {}
+    for refusal in refusals(run.rounds):
+        rounds.setdefault((refusal.site, refusal.reason), []).append(refusal.round)
+    rows = [[site, ranges(numbers), reason] for (site, reason), numbers in rounds.items()]
+    left = len(rows) - _MOST_REFUSALS
+    note = f"{left} earlier ones are in metrics.jsonl." if left > 0 else ""
+    shown = rows[-_MOST_REFUSALS:]
+    return (
+        Table("Refused updates", ["site", "rounds", "reason"], shown, texts=frozenset({0, 1, 2}), note=note)
+        if rows
+        else None
+    )
+
+
+def settings_table(run: RunFacts) -> Table | None:
+    """Return the settings that are not as usual; ``None`` if all are."""
+    rows = [[found.setting, found.value, found.usual, found.source] for found in deviations(run.job)]
+    columns = ["setting", "this run", "usual", "where the usual value comes from"]
+    return Table("", columns, rows, texts=frozenset(range(4))) if rows else None
+
+
+def folds_table(runs: Sequence[RunFacts]) -> Table:
+    """Return the score of each fold's best model, with the mean and the spread over the folds."""
+    names = list(runs[0].job.metrics)
+    scores = [[run.best["global"].get(name) if run.best else None for name in names] for run in runs]
+    rows = [
+        [run.name.rpartition("/")[2], str(run.best["round"]) if run.best else MISSING, count(run.validation_cases)]
+        + [significant(value) for value in own]
+        for run, own in zip(runs, scores, strict=True)
+    ]
+    columns = [[value for value in column if value is not None] for column in zip(*scores, strict=True)]
+    rows.append(["mean", "", "", *(significant(statistics.mean(c) if c else None) for c in columns)])
+    spread = [statistics.stdev(column) if len(column) > 1 else None for column in columns]
+    rows.append(["standard deviation", "", "", *map(significant, spread)])
+    heads = ["fold", "best round", "validation cases", *map(metric_name, names)]
+    return Table("The best model of each fold", heads, rows, note="Each fold validates on other patients.")
+
+
+def comparison_table(runs: Sequence[RunFacts]) -> Table:
+    """Return the runs side by side, each with the score of its own validation cases."""
+    metric, _ = runs[0].job.key_metric
+    columns = ["run", "trained", "sites", "training cases", "steps", "best round"]
+    columns += [f"validation {metric_name(metric)}", "validation cases"]
+    rows = [
+        [
+            run.name,
+            _KINDS[run.kind],
+            listed([site.name for site in run.sites]),
+            count(run.training_cases),
+            count(rounds_done(run) * run.job.federation.local_steps),
+            str(run.best["round"]) if run.best else MISSING,
+            significant(run.best["global"].get(metric) if run.best else None),
+            count(run.validation_cases),
+        ]
+        for run in runs
+    ]
+    return Table("The runs", columns, rows, texts=frozenset({0, 1, 2}))
+
+
+def evaluation_tables(evaluation: EvaluationFacts) -> list[Table]:
+    """Return Dice, HD95 and NSD of models by sites, and Dice of models by classes."""
+    sites = list(dict.fromkeys(site for scores in evaluation.models.values() for site in scores))
+    tolerances = listed([f"{significant(mm)} mm" for mm in sorted(evaluation.tolerances)])
+    tables = [
+        _matrix(evaluation, sites, "dice", "Dice, 0 to 1; more is better"),
+        _matrix(evaluation, sites, "hd95", "HD95 in mm; less is better", less=True),
+        _matrix(evaluation, sites, "nsd", f"NSD, 0 to 1, tolerance {tolerances}; more is better"),
+    ]
+    return [table for table in (*tables, _class_matrix(evaluation)) if table]
+
+
+def _matrix(
+    evaluation: EvaluationFacts, sites: Sequence[str], metric: str, caption: str, *, less: bool = False
+) -> Table | None:
+    values = [[scores.get(site, {}).get(metric) for site in sites] for scores in evaluation.models.values()]
+    heads = [f"{'all cases' if site == ALL else site} ({_n(evaluation.cases.get(site))})" for site in sites]
+    return _models(evaluation, caption, heads, values, less=less)
+
+
+def _class_matrix(evaluation: EvaluationFacts) -> Table | None:
+    whole = [scores.get(ALL, {}) for scores in evaluation.models.values()]
+    classes = list(dict.fromkeys(name for scores in whole for name in scores if name.startswith("dice_")))
+    values = [[scores.get(name) for name in classes] for scores in whole]
+    heads = [readable(name.removeprefix("dice_")) for name in classes]
+    return _models(evaluation, "Dice of each class, all cases; more is better", heads, values)
+
+
+def _models(
+    evaluation: EvaluationFacts,
+    caption: str,
+    heads: Sequence[str],
+    values: Sequence[Sequence[float | None]],
+    *,
+    less: bool = False,
+) -> Table | None:
+    if all(value is None for row in values for value in row):
+        return None
+    rows = [[name, *map(significant, row)] for name, row in zip(evaluation.models, values, strict=True)]
+    best: set[tuple[int, int]] = set()
+    for column, cells in enumerate(zip(*values, strict=True), start=1):
+        known = [value for value in cells if value is not None]
+        if len(known) > 1:  # those that read alike are equally good
+            shown = significant((min if less else max)(known))
+            best |= {(number, column) for number, row in enumerate(rows) if row[column] == shown}
+    note = "Bold: the best of its column." if len(rows) > 1 else ""
+    return Table(caption, ["model", *heads], rows, best=frozenset(best), note=note)
+
+
+def _rounds(numbers: Sequence[int]) -> str:
+    text = ranges(numbers)
+    return text if text.count(",") < _MOST_SPANS else f"{len(numbers)} rounds"
+
+
+def _turned(table: Table) -> Table:
+    """Return a table with its columns as rows, so that it fits on paper."""
+    columns, *rows = zip(table.columns, *table.rows, strict=True)
+    return replace(
+        table, columns=columns, rows=rows, worst=frozenset((column - 1, row + 1) for row, column in table.worst)
+    )
+
+
+def _worst_scores(run: RunFacts) -> frozenset[tuple[int, int]]:
+    """Return where the worst class and the worst site stand in the table of scores, below its row of cases."""
+    names = list(run.job.metrics)
+    places = set()
+    if run.worst_class:
+        places.add((1 + names.index(f"dice_{run.worst_class}"), 1))
+    if run.worst_site:
+        places.add((1 + names.index(run.job.key_metric[0]), 2 + run.sites.index(run.worst_site)))
+    return frozenset(places)
+
+
+def _whole(run: RunFacts, metric: str) -> str:
+    return significant(run.best["global"].get(metric) if run.best else None)
+
+
+def _score(site: SiteFacts, metric: str) -> str:
+    """Return a score, with the number of its cases where the metric is not defined in all of them."""
+    scored = site.scored.get(metric, site.validation)
+    cases = f" ({_n(scored)})" if scored != site.validation and metric in site.best else ""
+    return significant(site.best.get(metric)) + cases
+
+
+def _n(cases: int | None) -> str:
+    return f"n\u00a0=\u00a0{count(cases)}"
+
+
+def _any(run: RunFacts, name: str) -> bool:
+    return any(getattr(site, name) is not None for site in run.sites)
+
+
+def _a_round(site: SiteFacts) -> float | None:
+    return site.seconds / site.trained if site.trained else None
