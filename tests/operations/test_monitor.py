@@ -186,8 +186,9 @@ def test_a_job_is_asked_for_what_is_new(job: Job) -> None:
     server = Server(job)
     look = JobSource(server, "17")  # type: ignore[arg-type]
     assert "has not started: running" in shown(look())
-    look()
+    before = look()
     view = look()
+    assert len(before.records) == 1, "what is new is told by what the view before had"
     assert server.known == [0, 0, 1]
     assert [line["round"] for line in view.records] == [0, 1]
     assert view.status == Status(1, {"north": "training"}, began=60.0)

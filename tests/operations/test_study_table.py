@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from rich.live import Live
 
 from end_to_end import tiny
 from fedswin.config import Job
@@ -70,6 +71,14 @@ def test_every_site_is_shown_where_there_is_room(lines: int | None) -> None:
 @pytest.mark.parametrize("width", [80, 100, 200])
 def test_no_line_is_longer_than_the_window(width: int) -> None:
     assert max(map(len, screen(long_study(), 24, width))) <= width
+
+
+def test_what_to_type_next_is_shown_whole() -> None:
+    ended = "FINISHED:COMPLETED. 'fedswin fetch a4f69897-e36a-46c6-8967-8dfd670c24d5' brings the result."
+    console = Console(file=io.StringIO(), width=80, soft_wrap=True, force_terminal=True)
+    with Live(StudyTable(StudyView(JOB, [], None, ended)), console=console, auto_refresh=False):
+        pass
+    assert "brings the result." in " ".join(console.file.getvalue().split())
 
 
 def test_what_is_not_known_is_left_empty() -> None:

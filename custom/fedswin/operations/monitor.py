@@ -93,7 +93,7 @@ class JobSource:
 
     def _take(self, told: dict[str, Any]) -> None:
         self._job = self._job or parse_job(told["job"], "the server's job")
-        self._records += told["records"]
+        self._records = [*self._records, *told["records"]]  # a new list: views hold the old ones
         self._status = parse_status(told["status"]) if told["status"] else None
         self._steps = {site: Step(*step) for site, step in told.get("steps", {}).items()}
         self._now = told.get("now", 0.0)

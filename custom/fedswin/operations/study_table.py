@@ -110,7 +110,7 @@ class StudyTable:
         if amiss:
             yield _line(f"Round {view.records[-1]['round']}: {amiss}", "yellow")
         if view.ended:
-            yield Text(view.ended)
+            yield Text(view.ended, no_wrap=False, overflow="fold")  # whole, since it says what to type
 
     def _chosen(self, other_lines: int) -> tuple[list[SiteView], list[SiteView]]:
         """Return the sites that are shown, and those that are counted only."""
