@@ -22,7 +22,8 @@ NEW_PROVENANCE = {
         "north": {"cases": {"training": 31, "validation": 7}, "labels": {"lump": 29}, "regions": ["abdomen", "chest"]},
         "south": {"cases": {"training": 5, "validation": 2}, "labels": {}, "regions": []},
     },
-    "handover": {"dialect": "FedSwin", "file_sha256": "ab" * 32},
+    "handover": {"dialect": "FedSwin"},
+    "parent": {"file_sha256": "ab" * 32},
     "code": {"version": "0.1.0", "commit": "c0ffee", "sha256": "00"},
 }
 
