@@ -21,7 +21,7 @@ from fedswin.operations.admin import COMPLETED, Federation, wait_for_job
 from fedswin.operations.fetch import fetch
 from fedswin.operations.jobs import abort_job, list_jobs
 from fedswin.operations.monitor import JobSource, watch
-from fedswin.operations.study_view import record_line
+from fedswin.operations.study_table import record_line
 from fedswin.operations.submit import submit
 from fedswin.run_folder import Record, read_records
 from fedswin.weights.file import load_weights
@@ -57,8 +57,9 @@ def test_a_study_from_the_job_file_to_the_run_folder(tmp_path: Path, capfd: pyte
     assert len(seen) > 1
     check_models(run, job)
     check_curves(run, read_records(run))
+    check_pictures(tmp_path, run)
     about = json.loads((run / "provenance.json").read_text())
-    assert (about["job_id"], about["sites"]) == (job_id, list(SITES))
+    assert (about["job_id"], list(about["sites"])) == (job_id, list(SITES))
     assert load_job(run / "job.yaml") == job
     assert job_id in (run / "nvflare" / "server_log.txt").read_text()
     assert not list((federation.kits / LEAD / "transfer").iterdir())
@@ -89,12 +90,24 @@ def check_a_job_for_one_site(federation: RunningFederation, folder: Path) -> Non
     assert "initial.pt" not in sent
 
 
+def check_pictures(folder: Path, run: Path) -> None:
+    """Each site has pictures of its own patients, and no picture has left it."""
+    for site in SITES:
+        drawn = list(folder.rglob(f"{site}/studies/*/sites/{site}/tensorboard"))
+        assert drawn
+        for own in drawn:
+            assert EventAccumulator(str(own)).Reload().Tags()["images"] == ["pictures/inpainting"]
+    for path in (run / "tensorboard").rglob("events.*"):
+        assert EventAccumulator(str(path)).Reload().Tags()["images"] == []
+
+
 def watched(federation: RunningFederation, job_id: str) -> list[str]:
-    """What a person sees who watches a job from before it starts until it has ended."""
+    """What a person sees who watches a job from before it starts until it has ended, without the times."""
     console = Console(file=io.StringIO(), width=200)
     with Federation(federation.lead) as session:
         watch(JobSource(session, job_id), console)
-    return console.file.getvalue().splitlines()
+    stamp = len("2026-11-28 12:00:00 ")
+    return [line[stamp:] for line in console.file.getvalue().splitlines()]
 
 
 def check_a_job_is_stopped(federation: RunningFederation, job: Job, ended: str) -> None:
