@@ -30,6 +30,7 @@ LOSSES = {"loss", "inpainting", "rotation", "contrastive"}
 METRICS = {"pretrain": LOSSES | {"rotation_accuracy"}, "finetune": {"dice", "dice_lump"}}
 TRAINING = {"pretrain": LOSSES, "finetune": {"loss"}}
 OF_THE_OPTIMIZER = {"learning_rate", "gradient_norm"}
+OF_EACH_STEP = {"steps_per_second", "voxels_per_second", "memory_megabytes"}
 COUNTS = {"cases", "validation_cases", "steps", "seconds", "bytes_up", "bytes_down", "previous", "voxels", "memory"}
 WORDS = {
     *("", "ok", "eof", "_ok", "success", "study", "fed.event", "fed.analytix_log_stats", "fedswin_alive"),
@@ -122,8 +123,7 @@ def test_a_curve_is_numbers_under_known_names(
     sent: dict[str, list[Message]], study: Study, task: str, site: str
 ) -> None:
     events = of_job(sent[site], study.job_ids[task])["events"]
-    names = {f"validation/{name}" for name in METRICS[task]}
-    names |= {f"train/{name}" for name in TRAINING[task] | OF_THE_OPTIMIZER | {"seconds"}}
+    names = {f"train/{name}" for name in TRAINING[task] | OF_THE_OPTIMIZER | OF_EACH_STEP}
     assert {event.payload["DXO"]["data"]["track_key"] for event in events} == names
     for event in events:
         point = event.payload["DXO"]["data"]
