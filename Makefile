@@ -15,7 +15,7 @@ IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install simulate test test-long lint format lock clean
+.PHONY: help install simulate pictures test test-long lint format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ simulate: $(INSTALLED) ## train three phantom hospitals together, into RUN_DIR (
 	@echo "Models, metrics and curves: $(RUN_DIR)/{pretrain,finetune,scratch,local}; the table: $(RUN_DIR)/evaluation"
 	@echo "Report: $(RUN_DIR)/report.html"
 	@echo "Curves: .venv/bin/tensorboard --logdir $(RUN_DIR)"
+
+pictures: $(INSTALLED) ## the README's pictures of the runs in RUN_DIR, into simulator/; needs Chromium
+	@$(IN_VENV) python tests/report/readme_pictures.py "$(RUN_DIR)" simulator
 
 test: $(INSTALLED) ## the fast tests, and one of each kind that starts NVFlare
 	@$(IN_VENV) pytest -m "not long" $(PYTEST_ARGS)

@@ -9,30 +9,37 @@ import argparse
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from browser import chromium, photograph
 
-_TAGS = "validation/(dice|dice_liver|dice_aorta)$|train/loss|cosine|update_norm|seconds_waiting|voxels"
-_REPORT, _CURVES = "report.png", "tensorboard.png"
+from fedswin.report.facts import gather
+from fedswin.report.page import write_report
+
+_TAGS = r"pictures|round/cosine|train/(loss|learning_rate|voxels)|validation/dice(_liver)?$"
 
 
 def take_pictures(runs: Path, folder: Path) -> None:
     """Write ``report.png`` and ``tensorboard.png`` into ``folder``.
 
     Args:
-        runs: what ``make simulate`` left: ``report.html``, and the run ``finetune``.
+        runs: what ``make simulate`` left.
         folder: where to.
     """
-    photograph(runs / "report.html", folder / _REPORT, width=1000, height=1500, dark=False, whole=False)
+    with tempfile.TemporaryDirectory() as scratch:
+        page = Path(scratch) / "report.html"
+        write_report(gather([runs / "finetune"]), None, page)
+        photograph(page, folder / "report.png", width=1000, height=1900, dark=False, whole=False)
     with tensorboard(runs / "finetune" / "tensorboard") as address, chromium() as browser:
-        page = browser.new_page(viewport={"width": 1500, "height": 1000})
-        page.goto(f"{address}/#timeseries&tagFilter={_TAGS}&smoothing=0")
+        page = browser.new_page(viewport={"width": 1400, "height": 1250})
+        page.goto(address)
+        page.get_by_role("combobox", name="Filter tags (regex)").fill(_TAGS)
         page.get_by_role("button", name="Settings").click()  # closes the pane, which is open at first
         page.wait_for_timeout(5000)  # for the curves, which TensorBoard draws one by one
-        page.screenshot(path=folder / _CURVES)
+        page.screenshot(path=folder / "tensorboard.png")
 
 
 @contextmanager
