@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
 from pathlib import Path
 
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from end_to_end import tiny
 from fedswin.curves import TENSORBOARD, Curves
@@ -106,3 +111,32 @@ def test_a_value_that_is_not_known_leaves_a_gap(tmp_path: Path) -> None:
     curves.close()
     assert "round/cosine_to_global_step" not in points(tmp_path, "a")
     assert "validation/dice" not in points(tmp_path, "a")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_full_disk_costs_the_points_of_its_time_and_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(writer: RecordWriter, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    curves = Curves(tmp_path, JOB)
+    curves.draw({**RECORD, "round": 0})
+    with monkeypatch.context() as full, caplog.at_level(logging.WARNING):
+        full.setattr(RecordWriter, "write", refuse)
+        curves.draw(RECORD)
+        curves.draw(RECORD)
+    curves.draw({**RECORD, "round": 2})
+    curves.close()
+    assert [step for step, _ in points(tmp_path, "global")["validation/dice"]] == [0, 10]
+    assert caplog.text.count("the curves cannot be written ([Errno 28] No space left on device)") == 1
+
+
+def test_a_site_may_have_values_of_its_training_steps_drawn_and_nothing_else(tmp_path: Path) -> None:
+    curves = Curves(tmp_path, JOB)
+    assert curves.allows("train/loss", 9)
+    assert curves.allows("train/memory_megabytes", 0)
+    for tag in ("patient Mueller, born 1950", "validation/dice", "round/update_norm", "train/inpainting"):
+        assert not curves.allows(tag, 1)
+    for step in (None, -1, 10, 2**70):
+        assert not curves.allows("train/loss", step)

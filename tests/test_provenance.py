@@ -13,7 +13,9 @@ import torch
 import fedswin
 from end_to_end import tiny
 from fedswin import code_version as module
+from fedswin import provenance
 from fedswin.code_version import code_version
+from fedswin.errors import FedSwinError
 from fedswin.provenance import PROVENANCE, holdings, read_provenance, update_provenance, write_provenance
 from fedswin.run_folder import RunFolder, describe_run, round_record
 from fedswin.weights.file import load_weights
@@ -53,6 +55,40 @@ def test_a_resumed_run_lists_every_round_once(tmp_path: Path) -> None:
     assert [entry["round"] for entry in read_provenance(tmp_path)["rounds"]] == [1, 2, 3]
 
 
+def test_a_process_stopped_between_a_model_and_its_note_leaves_no_wrong_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_of(tmp_path, 1)
+    better = {"a": {**SITES["a"], "metrics": {"dice": 0.9}}}
+    run = RunFolder(tmp_path, JOB, first_round=2)
+    with monkeypatch.context() as stopped:
+        stopped.setattr(RunFolder, "_note_model", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run.close_round(round_record(2, "ok", better), {"w": torch.ones(3)})
+    RunFolder(tmp_path, JOB, first_round=2)
+    best = load_weights(tmp_path / "global" / "best.pt")
+    assert read_provenance(tmp_path)["models"]["best"] == {"round": 2, "sha256": best.digest}
+
+
+def test_other_software_that_goes_on_with_a_study_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_provenance(tmp_path, JOB, "train")
+    run_of(tmp_path, 1)
+    assert "continued" not in read_provenance(tmp_path)
+    newer = {**code_version(), "version": "9.9"}
+    monkeypatch.setattr(provenance, "code_version", lambda: newer)
+    for _ in range(2):
+        run_of(tmp_path, 2, first=1)
+    [entry] = read_provenance(tmp_path)["continued"]
+    assert (entry["first_round"], entry["code"]) == (1, newer)
+    assert read_provenance(tmp_path)["code"] == code_version()
+
+
+def test_damaged_provenance_is_refused_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / PROVENANCE).write_text('{"command": "tra')
+    with pytest.raises(FedSwinError, match="provenance.json is damaged"):
+        read_provenance(tmp_path)
+
+
 def test_a_run_is_described_once_and_keeps_what_has_been_noted(tmp_path: Path) -> None:
     update_provenance(tmp_path, models={"last": {}})
     describe_run(tmp_path, JOB, "submit", parent=None)
@@ -79,6 +115,7 @@ def test_of_a_site_known_numbers_and_words_are_recorded_alone() -> None:
         "regions": ["abdomen"],
     }
     assert holdings(JOB, {"labels": 3, "regions": None})["labels"] == {}
+    assert holdings(JOB, {"cases": -7, "validation_cases": True})["cases"] == {"training": 0, "validation": 0}
 
 
 def test_the_code_is_named_by_version_source_and_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,16 +16,17 @@ _PACKAGE = Path(fedswin.__file__).parent
 def code_version() -> dict[str, str | None]:
     """Return ``version``, ``sha256`` and ``commit`` of the running fedswin.
 
-    The SHA-256 is over the path and the bytes of every source file in the order of the paths, so it is the same for
-    an installed package and for one that a job ships. ``commit`` ends with ``-dirty`` if the package differs from it,
-    and is ``None`` where git does not track the package.
+    The SHA-256 is over the path and the bytes of every file of the package, in the order of the paths, so it is the
+    same for an installed package and for one that a job ships. ``commit`` ends with ``-dirty`` if the package differs
+    from it, and is ``None`` where git does not track the package.
     """
     return {"version": fedswin.__version__, "sha256": _source_digest(), "commit": _commit()}
 
 
 def _source_digest() -> str:
     sha = hashlib.sha256()
-    for path in sorted(_PACKAGE.rglob("*.py")):
+    files = (path for path in _PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    for path in sorted(files):
         content = path.read_bytes()
         sha.update(f"{path.relative_to(_PACKAGE).as_posix()} {len(content)}\n".encode())
         sha.update(content)

@@ -300,6 +300,13 @@ class Job(Section):
         return self.federation.rounds * self.federation.local_steps
 
     @property
+    def training_scalars(self) -> list[str]:
+        """The values that a site tells of each training step: losses, and how the step went."""
+        pull = ["proximal"] if self.federation.proximal else []
+        of_the_step = ["learning_rate", "gradient_norm", "steps_per_second", "voxels_per_second", "memory_megabytes"]
+        return [*self._losses, *pull, *of_the_step]
+
+    @property
     def voxels_per_step(self) -> int:
         """Voxels that a trainer process puts through the network in one step; each sub-volume has two views if the job
         is of pre-training."""
@@ -311,9 +318,13 @@ class Job(Section):
         """The metrics that a site may report of a global model, and whether less or more of each is better."""
         if self.task == "finetune":
             return dict.fromkeys(["dice", *(f"dice_{name}" for name in self.segmentation.classes)], "max")
-        parts = [name for name, weight in self.pretraining.loss_weights.model_dump().items() if weight]
-        losses: dict[str, Literal["min", "max"]] = dict.fromkeys(["loss", *parts], "min")
-        return {**losses, "rotation_accuracy": "max"} if "rotation" in parts else losses
+        losses: dict[str, Literal["min", "max"]] = dict.fromkeys(self._losses, "min")
+        return {**losses, "rotation_accuracy": "max"} if "rotation" in losses else losses
+
+    @property
+    def _losses(self) -> list[str]:
+        weights = self.pretraining.loss_weights.model_dump() if self.task == "pretrain" else {}
+        return ["loss", *(name for name, weight in weights.items() if weight)]
 
     @property
     def key_metric(self) -> tuple[str, Literal["min", "max"]]:

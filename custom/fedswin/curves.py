@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,21 +54,21 @@ class Curves:
         run: the run folder.
         job: the job.
         first_round: the first global model that is going to be scored.
-
-    Attributes:
-        newest: the newest training step of each site that has been drawn, and its loss.
     """
 
     def __init__(self, run: Path, job: Job, first_round: int = 0) -> None:
         self._folder = run / TENSORBOARD
         self._local_steps = job.federation.local_steps
+        self._of_sites = {f"train/{name}" for name in job.training_scalars}
+        self._steps = job.total_steps
         self._first_step = self._step(first_round)
-        self.newest: dict[str, tuple[int, float]] = {}
+        self._newest: dict[str, tuple[int, float]] = {}
         self._writers: dict[str, SummaryWriter] = {}
+        self._opened: set[str] = set()
         self._lock = threading.Lock()
         self._complete = True
         if not first_round:
-            self._describe(job)
+            self._try(GLOBAL, partial(self._describe, job))
 
     def add(self, name: str, tag: str, value: float, step: int) -> None:
         """Draw a point.
@@ -78,14 +79,13 @@ class Curves:
             value: the point's height.
             step: the study's optimizer step.
         """
+        self._try(name, lambda writer: writer.add_scalar(tag, value, step))
         if tag == _LOSS:
-            self.newest[name] = (step, value)
-        try:
-            self._writer(name).add_scalar(tag, value, step)
-        except OSError as error:
-            if self._complete:
-                log.warning("%s: the curves cannot be written (%s). The study goes on.", self._folder, error)
-            self._complete = False
+            self._newest[name] = (step, value)
+
+    def allows(self, tag: str, step: int | None) -> bool:
+        """Tell whether a site may have such a point drawn: a value of a training step, under its known name."""
+        return tag in self._of_sites and step is not None and 0 <= step < self._steps
 
     def draw(self, record: Mapping[str, Any]) -> None:
         """Draw a line of ``metrics.jsonl``: the scores of a global model, and how the sites took part in making it."""
@@ -95,30 +95,44 @@ class Curves:
                 self.add(name, tag, value, step)
         self.flush()
 
+    def newest(self) -> dict[str, tuple[int, float]]:
+        """Return the step and the value of each site's newest training loss."""
+        return dict(self._newest)
+
     def flush(self) -> None:
         """Make what has been drawn visible."""
-        for writer in list(self._writers.values()):
-            writer.flush()
+        for name in list(self._writers):
+            self._try(name, SummaryWriter.flush)
 
     def close(self) -> None:
         """Write what has been drawn, and close the files."""
+        for name in list(self._writers):
+            self._try(name, SummaryWriter.close)
+        self._writers.clear()
+
+    def _try(self, name: str, action: Callable[[SummaryWriter], object]) -> None:
+        """Do something with the writer of ``name``; after an error, the next one writes a file of its own."""
         with self._lock:
-            for writer in self._writers.values():
-                writer.close()
-            self._writers.clear()
+            try:
+                action(self._writer(name))
+            except OSError as error:
+                self._writers.pop(name, None)
+                if self._complete:
+                    log.warning("%s: the curves cannot be written (%s). The study goes on.", self._folder, error)
+                self._complete = False
 
     def _step(self, round_number: int) -> int:
         return round_number * self._local_steps
 
     def _writer(self, name: str) -> SummaryWriter:
-        with self._lock:
-            if name not in self._writers:
-                self._writers[name] = SummaryWriter(str(self._folder / name), purge_step=self._first_step)
-            return self._writers[name]
+        if name not in self._writers:
+            purge = None if name in self._opened else self._first_step
+            self._writers[name] = SummaryWriter(str(self._folder / name), purge_step=purge)
+            self._opened.add(name)
+        return self._writers[name]
 
-    def _describe(self, job: Job) -> None:
+    def _describe(self, job: Job, writer: SummaryWriter) -> None:
         """Show the job's text, and its settings as hyperparameters of the metric that picks the best model."""
-        writer = self._writer(GLOBAL)
         writer.add_text("job", f"```yaml\n{job.to_yaml()}```", 0)
         metric, _ = job.key_metric
         settings = {name: value for name, value in job.as_dict().items() if name not in _OF_THE_OTHER_TASK[job.task]}

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from fedswin.config import Job
 from fedswin.durable import written_whole
 
 OUTCOME = "outcome.json"
@@ -31,6 +32,18 @@ class Outcome:
     def is_final(self) -> bool:
         """Whether the study has come to its end as it should."""
         return self.ended in ("completed", "early_stopping")
+
+
+def all_rounds_done(job: Job) -> Outcome:
+    """Return how a study ended that has run all its rounds."""
+    rounds = job.federation.rounds
+    return Outcome("completed", rounds, f"All {rounds} rounds are done.")
+
+
+def out_of_patience(job: Job, number: int) -> Outcome:
+    """Return how a study ended at global model ``number``, since nothing better came."""
+    patience = job.federation.selection.patience
+    return Outcome("early_stopping", number, f"The last {patience} models were no better than the best.")
 
 
 def write_outcome(run: Path, outcome: Outcome) -> None:

@@ -13,6 +13,7 @@ from fedswin.code_version import code_version
 from fedswin.config import Job
 from fedswin.data.datalist import REGIONS
 from fedswin.durable import written_whole
+from fedswin.errors import FedSwinError
 
 PROVENANCE = "provenance.json"
 
@@ -30,9 +31,7 @@ def write_provenance(run: Path, job: Job, command: str, **more: Any) -> None:
         "command": command,
         "job_sha256": job.digest,
         "seeds": {"job": job.seed},
-        "code": code_version(),
-        "versions": versions(),
-        "python": platform.python_version(),
+        **_software(),
         "platform": platform.platform(),
         **more,
     }
@@ -40,9 +39,30 @@ def write_provenance(run: Path, job: Job, command: str, **more: Any) -> None:
 
 
 def read_provenance(run: Path) -> dict[str, Any]:
-    """Return the provenance of the run, empty if there is none yet."""
+    """Return the provenance of the run, empty if there is none yet.
+
+    Raises:
+        FedSwinError: if it is damaged.
+    """
     path = run / PROVENANCE
-    return dict(json.loads(path.read_text())) if path.exists() else {}
+    try:
+        return dict(json.loads(path.read_text())) if path.exists() else {}
+    except ValueError:
+        raise FedSwinError(f"{path} is damaged: it is no JSON object. Fetch or copy the run again.") from None
+
+
+def note_process(run: Path, first_round: int) -> None:
+    """Note that a process goes on with a study, if it runs other software than the one before it.
+
+    Args:
+        run: the run folder.
+        first_round: the first global model that the process scores.
+    """
+    known = read_provenance(run)
+    others = known.get("continued", [])
+    before, now = (others[-1] if others else known), _software()
+    if "code" in before and any(before[key] != value for key, value in now.items()):
+        update_provenance(run, continued=[*others, {"first_round": first_round, **now}])
 
 
 def update_provenance(run: Path, **changes: Any) -> None:
@@ -69,7 +89,7 @@ def holdings(job: Job, told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def attendance(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,6 +106,10 @@ def attendance(record: Mapping[str, Any]) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Return the versions of FedSwin and of what the numbers depend on."""
     return {name: version(name) for name in ("fedswin", "nvflare", "torch", "monai", "numpy", "nibabel")}
+
+
+def _software() -> dict[str, Any]:
+    return {"code": code_version(), "versions": versions(), "python": platform.python_version()}
 
 
 def _write(run: Path, content: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from fedswin.output import refuse_output
 from fedswin.provenance import (
     PROVENANCE,
     attendance,
+    note_process,
     read_provenance,
     update_provenance,
     versions,
@@ -64,8 +65,12 @@ class RunFolder:
         with written_whole(folder / METRICS) as file:
             file.writelines(f"{json.dumps(record)}\n".encode() for record in kept)
         self._rounds = [attendance(record) for record in kept if record["status"] != "initial"]
+        note_process(folder, first_round)
+        chosen = self._stored("best")
+        if chosen:  # a process that was stopped after it had written best.pt may not have noted it
+            self._note_model("best", chosen.provenance["round"], chosen.digest)
         selection = Selection(*job.key_metric, job.federation.selection.patience)
-        self.selection = selection.resumed(self._chosen(), kept)
+        self.selection = selection.resumed(chosen.provenance if chosen else None, kept)
 
     def save_last(self, tensors: Mapping[str, Tensor], round_number: int) -> None:
         """Write ``global/last.pt``, global model ``round_number``."""
@@ -101,13 +106,15 @@ class RunFolder:
         provenance = {**about, "job_sha256": self._job.digest, "code": code_version(), "versions": versions()}
         weights = Weights(tensors, self._job, _finite(provenance))
         save_weights(self._model(name), weights)
-        models = read_provenance(self.folder).get("models", {})
-        about_file = {"round": about["round"], "sha256": weights.digest}
-        update_provenance(self.folder, models={**models, name: about_file})
+        self._note_model(name, about["round"], weights.digest)
 
-    def _chosen(self) -> Mapping[str, Any] | None:
-        path = self._model("best")
-        return load_weights(path).provenance if path.exists() else None
+    def _note_model(self, name: str, round_number: int, digest: str) -> None:
+        models = read_provenance(self.folder).get("models", {})
+        update_provenance(self.folder, models={**models, name: {"round": round_number, "sha256": digest}})
+
+    def _stored(self, name: str) -> Weights | None:
+        path = self._model(name)
+        return load_weights(path) if path.exists() else None
 
     def _model(self, name: str) -> Path:
         return self.folder / "global" / f"{name}.pt"
@@ -124,7 +131,7 @@ def round_record(round_number: int, status: str, sites: Mapping[str, Record], **
         more: ``refused``, ``late`` and ``missing``.
     """
     scores, pooled = global_scores(sites), pooled_scores(sites)
-    differing = {name: value for name, value in pooled.items() if value != scores[name]}
+    differing = {name: value for name, value in pooled.items() if value != scores.get(name)}
     return {
         "round": round_number,
         "status": status,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -62,40 +63,48 @@ class StatusFile:
         self._began: list[float] = []  # when each round did
         self._asked: dict[str, Doing] = {}  # what each site that has not answered was asked to do
         self._status = Status()
+        self._lock = threading.Lock()  # answers come on a thread of their own
 
     def prepare(self, number: int, sites: Collection[str]) -> None:
         """The sites get ready for the first round, ``number``."""
-        self._asked = dict.fromkeys(sites, "preparing")
-        self._write(Status(number, self._asked, started=self._clock()))
+        with self._lock:
+            self._asked = dict.fromkeys(sites, "preparing")
+            self._write(Status(number, self._asked, started=self._clock()))
 
     def begin(self, number: int, asked: Mapping[str, Doing]) -> None:
         """Round ``number`` begins; a site that still owes the answer of an earlier one is late."""
-        self._began.append(self._clock())
-        rounds = len(self._began) - 1
-        seconds = max(0.0, self._began[-1] - self._began[0]) / rounds if rounds else None
-        before = self._status.sites
-        self._asked = {site: "late" if before.get(site) in ("late", "gone") else how for site, how in asked.items()}
-        gone: dict[str, Doing] = {site: "gone" for site, how in before.items() if how == "gone"}
-        sites = dict(sorted({**self._asked, **gone}.items()))
-        self._write(replace(self._status, round=number, sites=sites, round_seconds=seconds, began=self._began[-1]))
+        with self._lock:
+            self._began.append(self._clock())
+            rounds = len(self._began) - 1
+            seconds = max(0.0, self._began[-1] - self._began[0]) / rounds if rounds else None
+            before = self._status.sites
+            self._asked = {site: "late" if before.get(site) in ("late", "gone") else how for site, how in asked.items()}
+            gone: dict[str, Doing] = {site: "gone" for site, how in before.items() if how == "gone"}
+            sites = dict(sorted({**self._asked, **gone}.items()))
+            self._write(replace(self._status, round=number, sites=sites, round_seconds=seconds, began=self._began[-1]))
 
     def answered(self, site: str, how: Doing) -> None:
         """A site has answered."""
-        self._asked.pop(site, None)
-        self._write(replace(self._status, sites={**self._status.sites, site: how}))
+        with self._lock:
+            self._asked.pop(site, None)
+            self._write(replace(self._status, sites={**self._status.sites, site: how}))
 
     def silent(self, sites: Collection[str]) -> None:
         """These sites have given no sign of life for a while, and no others."""
-        now: dict[str, Doing] = {site: "gone" if site in sites else doing for site, doing in self._asked.items()}
-        status = replace(self._status, sites={**self._status.sites, **now})
-        if status != self._status:
-            self._write(status)
+        with self._lock:
+            now: dict[str, Doing] = {site: "gone" if site in sites else doing for site, doing in self._asked.items()}
+            status = replace(self._status, sites={**self._status.sites, **now})
+            if status != self._status:
+                self._write(status)
 
     def end_round(self) -> None:
         """The round is over; whoever has not answered, and lives, will be late."""
-        self._asked = dict.fromkeys(self._asked, "late")
-        over: dict[Doing, Doing] = {"waiting": "sent", "preparing": "late", "training": "late", "scoring": "late"}
-        self._write(replace(self._status, sites={site: over.get(how, how) for site, how in self._status.sites.items()}))
+        with self._lock:
+            self._asked = dict.fromkeys(self._asked, "late")
+            over: dict[Doing, Doing] = {"waiting": "sent", "preparing": "late", "training": "late", "scoring": "late"}
+            self._write(
+                replace(self._status, sites={site: over.get(how, how) for site, how in self._status.sites.items()})
+            )
 
     def _write(self, status: Status) -> None:
         now = self._clock()

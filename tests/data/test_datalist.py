@@ -138,7 +138,7 @@ def test_site_folders_are_those_with_a_datalist(folder: Path) -> None:
 
 
 def test_the_regions_of_the_body_are_known_words(folder: Path) -> None:
-    write(folder, {"training": [], "regions": ["chest", "abdomen"]})
+    write(folder, {"training": [], "regions": ["abdomen", "chest", "abdomen"]})
     assert read_site(folder).regions == ("chest", "abdomen")
     for wrong, named in (
         (["chest", "Hans Mueller"], '"Hans Mueller"'),

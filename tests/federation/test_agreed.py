@@ -63,7 +63,7 @@ def test_the_model_and_known_numbers_pass_unchanged(update):
             "previous": -1,
             "voxels": 1 << 20,
             "memory": 1 << 30,
-            "regions": ["abdomen", "chest"],
+            "regions": ["chest", "abdomen"],
             "scored": {"rotation": 2},
         },
         **{"error": "OSError (ENOSPC)", "leaves": False, "train": {"loss": 2.0}},
@@ -171,3 +171,14 @@ def test_of_an_error_only_its_code_leaves(context):
     passed = AgreedOnly().process(failed, context)
     assert passed.get_return_code() == ReturnCode.EXECUTION_EXCEPTION
     assert MARKER not in repr(passed)
+
+
+def test_a_class_whose_score_stays_at_the_site_is_not_told_by_its_cases():
+    classes = {"liver": 1, "tumour": 2}
+    job = parse_job({"name": "tiny", "task": "finetune", "segmentation": {"classes": classes}}, "the test")
+    meta = {"labels": {"liver": 4, "tumour": 1, "Mueller": 1}, "scored": {"dice_liver": 3, "dice_tumour": 1}}
+    kept = Agreement(job, SitePolicy(scalars=["loss", "dice", "dice_liver"])).keep(answer(meta=meta))
+    assert kept.meta == {}
+    known = {"labels": {"liver": 4, "tumour": 1}, "scored": {"dice_liver": 3}}
+    kept = Agreement(job, SitePolicy(scalars=["loss", "dice", "dice_liver"])).keep(answer(meta=known))
+    assert kept.meta == {"labels": {"liver": 4}, "scored": {"dice_liver": 3}}

@@ -77,6 +77,7 @@ def test_what_is_no_number_is_not_drawn(workspace: Workspace, tmp_path: Path):
         ("patient", "Mueller", AnalyticsDataType.TEXT),
         ("slice", np.zeros((3, 4, 4)), AnalyticsDataType.IMAGE),
         ("train/loss", math.nan, AnalyticsDataType.SCALAR),
+        ("patient Mueller", 1.0, AnalyticsDataType.SCALAR),
     ):
         receiver.handle_event(EVENT, event_of_site(contexts, tag, value, kind, global_step=0))
     receiver.handle_event(EVENT, scalar_of_site(contexts, 1, 0.5))

@@ -348,6 +348,33 @@ def test_what_a_site_sends_beside_the_update_cannot_break_the_records(tmp_path):
     assert np.isfinite(records[1]["global"]["loss"])
 
 
+@pytest.mark.parametrize("count", [3, -3, 0, 1, True, "two"])
+def test_counts_that_make_no_sense_neither_break_the_records_nor_weigh(tmp_path, count):
+    def odd(question, answer):
+        return dataclasses.replace(answer, report={**answer.report, "validation_cases": 1, "scored": {"loss": count}})
+
+    _, records, _ = run(make_job(rounds=1), tmp_path, {"a": odd})
+    assert "scored" not in records[1]["sites"]["a"]
+    assert "pooled" not in records[1]
+
+
+def test_a_negative_number_of_validation_cases_is_none(tmp_path):
+    def odd(question, answer):
+        return dataclasses.replace(answer, report={**answer.report, "validation_cases": -5}, metrics={"loss": 1e6})
+
+    _, records, _ = run(make_job(rounds=1), tmp_path, {"a": odd})
+    assert records[1]["sites"]["a"]["validation_cases"] == 0
+    assert records[1]["global"]["loss"] < 1e5
+
+
+def test_of_what_a_site_tells_of_its_training_known_names_are_recorded(tmp_path):
+    def odd(question, answer):
+        return dataclasses.replace(answer, report={**answer.report, "train": {"loss": 1.0, "Hans Mueller": 2.0}})
+
+    _, records, _ = run(make_job(rounds=1), tmp_path, {"a": odd})
+    assert records[1]["sites"]["a"]["train"] == {"loss": 1.0}
+
+
 def test_too_few_sites_end_the_study_before_it_starts(tmp_path):
     job = make_job()
     sites = FakeSites(job, {"a": 1})

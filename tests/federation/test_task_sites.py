@@ -51,6 +51,12 @@ def test_an_error_of_the_site_or_of_nvflare_is_told():
     assert read_answer(SITE, make_reply(ReturnCode.EXECUTION_EXCEPTION)).error == ReturnCode.EXECUTION_EXCEPTION
 
 
+@pytest.mark.parametrize("told", ["cannot read /data/MUELLER_HANS.nii.gz", ["x"], 7, "a" * 100])
+def test_an_error_in_other_words_than_its_kind_is_not_repeated(told):
+    answer = read_answer(SITE, shareable(metrics={}, meta={"error": told}))
+    assert answer.error == "an error that the site describes in words of its own"
+
+
 def test_what_is_no_answer_at_all_is_an_answer_with_an_error():
     assert read_answer(SITE, Shareable({"DXO": "?"})).error.startswith("the answer cannot be read")
 

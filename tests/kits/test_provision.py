@@ -171,6 +171,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     "the same site twice": (lambda c: c["sites"].append(c["sites"][0]), "'hospital_a' is used twice"),
     "the same person twice": (lambda c: c["people"].append(c["people"][0]), "'lead@university.org' is used twice"),
     "a site called server": (lambda c: c["sites"][0].update(name="Server"), "'Server' is used twice, or is one of"),
+    "a site called global": (lambda c: c["sites"][0].update(name="Global"), "'Global' is used twice, or is one of"),
     "a site called authority": (lambda c: c["sites"][0].update(name="authority"), "'authority' is used twice, or is"),
     "a site called as the host": (lambda c: c["sites"][0].update(name="localhost"), "'localhost' is used twice, or"),
     "a path as a name": (lambda c: c["sites"][0].update(name="../x"), "sites.0.name: '../x' must be letters"),

@@ -22,6 +22,7 @@ from fedswin.run_folder import Record, RunFolder, round_record, write_job
 from fedswin.run_lock import lock_run
 from fedswin.status import Status, StatusFile
 from fedswin.training.journal import Journal
+from fedswin.weights.file import load_weights
 
 
 @pytest.fixture
@@ -87,6 +88,17 @@ def test_a_study_that_has_ended_and_one_that_was_cut_off(run: Path) -> None:
     assert "gone" in text
     write_outcome(run, Outcome("completed", 4, "All 4 rounds are done."))
     assert "All 4 rounds are done." in shown(run_source(run)())
+
+
+def test_the_best_model_is_that_of_the_sites_that_scored_both(job: Job, tmp_path: Path) -> None:
+    """A model looks good while a hard site is away."""
+    folder = RunFolder(tmp_path, job)
+    write_job(tmp_path, job)
+    easy, hard = ({"metrics": {"loss": loss}, "validation_cases": 1} for loss in (1.0, 9.0))
+    folder.close_round(round_record(0, "initial", {"easy": easy, "hard": hard}), {})
+    folder.close_round(round_record(1, "ok", {"easy": {**easy, "metrics": {"loss": 1.1}}}), {})
+    assert run_source(tmp_path)().best == (0, 5.0)
+    assert load_weights(tmp_path / "global" / "best.pt").provenance["round"] == 0
 
 
 def test_a_script_gets_plain_values(run: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -14,6 +15,7 @@ from end_to_end import tiny
 from fedswin.data.datalist import read_site
 from fedswin.errors import FedSwinError
 from fedswin.operations import train as training
+from fedswin.operations.monitor import run_source
 from fedswin.operations.train import pool_sites, train
 from fedswin.run_folder import read_records
 from fedswin.run_lock import lock_run
@@ -74,6 +76,15 @@ def test_a_run_stops_when_patience_is_at_its_end(sites, tmp_path, monkeypatch):
     assert [record["global"]["loss"] for record in read_records(tmp_path / "out")] == losses
     assert load_weights(tmp_path / "out" / "global" / "best.pt").provenance["round"] == 1
     assert load_weights(tmp_path / "out" / "global" / "last.pt").provenance["round"] == 3
+    view = run_source(tmp_path / "out")()
+    assert view.ended == "The last 2 models were no better than the best."
+    assert view.best == (1, 1.0)
+
+
+def test_pooled_sites_show_all_regions_that_one_of_them_shows(sites):
+    a, b = (read_site(sites / name) for name in ("a", "b"))
+    both = [replace(a, regions=("abdomen", "pelvis")), replace(b, regions=("chest", "abdomen"))]
+    assert pool_sites(both).regions == ("chest", "abdomen", "pelvis")
 
 
 def test_pooled_sites_hold_every_case_once(sites):

@@ -102,7 +102,8 @@ def read_site(folder: Path) -> Site:
         VolumeError: as ``read_datalist``.
     """
     splits, top_level = read_datalist(folder / DATALIST)
-    return Site(folder.resolve().name, folder, splits, tuple(top_level.get("regions", ())))
+    regions = top_level.get("regions", ())
+    return Site(folder.resolve().name, folder, splits, tuple(name for name in REGIONS if name in regions))
 
 
 def read_datalist(path: Path) -> tuple[dict[str, list[Case]], dict[str, Any]]:

@@ -7,7 +7,6 @@ such, is in the same process and can go around it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,14 +22,12 @@ from fedswin.config import Job, load_job
 from fedswin.data.datalist import REGIONS
 from fedswin.federation import messages
 from fedswin.federation.encoding import Tensors, misfit
-from fedswin.federation.scalars import is_number
+from fedswin.federation.scalars import is_count, is_kind_of_error, is_number
 from fedswin.federation.site_policy import SitePolicy, load_site_policy
 from fedswin.tasks import build_model
 from fedswin.weights.local import local_names, split
 
-_COUNTS = ("cases", "validation_cases", "steps", "voxels", "memory", "bytes_up", "bytes_down", "previous")
-_KIND_OF_ERROR = re.compile(r"[A-Za-z][\w' ]{0,60}( \([A-Z0-9]{1,20}\))?")
-"""The kind of an error; its message may name a file."""
+_COUNTS = ("cases", "validation_cases", "steps", "voxels", "memory", "bytes_up", "bytes_down")
 
 
 class AgreedOnly(Filter):
@@ -73,12 +70,13 @@ class Agreement:
         self._policy = policy
         self._metrics = [name for name in job.metrics if policy.allows_scalar(name)]
         self._kept: dict[str, Callable[[Any], bool]] = {
-            **dict.fromkeys(_COUNTS, _is_count),
+            **dict.fromkeys(_COUNTS, is_count),
+            "previous": lambda value: is_count(value) or value == -1,
             "labels": lambda value: _are_counts(value, job.segmentation.classes),
             "scored": lambda value: _are_counts(value, self._metrics),
-            "regions": lambda value: isinstance(value, list) and all(name in REGIONS for name in value),
+            "regions": lambda value: isinstance(value, list) and value == [name for name in REGIONS if name in value],
             "seconds": is_number,
-            "error": lambda value: isinstance(value, str) and _KIND_OF_ERROR.fullmatch(value) is not None,
+            "error": is_kind_of_error,
             "leaves": lambda value: isinstance(value, bool),
         }
 
@@ -93,6 +91,8 @@ class Agreement:
         kept.meta = {
             name: answer.meta[name] for name, is_agreed in self._kept.items() if is_agreed(answer.meta.get(name))
         }
+        if labels := kept.meta.get("labels"):  # a class whose score stays here is one that others are not to know of
+            kept.meta["labels"] = {name: n for name, n in labels.items() if self._policy.allows_scalar(f"dice_{name}")}
         if isinstance(means := answer.meta.get("train"), Mapping):
             kept.meta["train"] = {
                 str(name): value
@@ -113,8 +113,4 @@ def _shared_layout(job: Job) -> Tensors:
 
 
 def _are_counts(value: Any, names: Collection[str]) -> bool:
-    return isinstance(value, Mapping) and all(name in names and _is_count(count) for name, count in value.items())
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, Mapping) and all(name in names and is_count(count) for name, count in value.items())

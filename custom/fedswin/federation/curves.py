@@ -43,8 +43,10 @@ class StudyCurves(AnalyticsReceiver):
         """Draw a number of the site ``record_origin``. The controller has opened the study: it asked the site."""
         resolve_path_under_root(str(self._study / TENSORBOARD), record_origin, "record_origin")
         point = AnalyticsData.from_dxo(from_shareable(shareable))
-        if point and point.data_type == AnalyticsDataType.SCALAR and is_number(point.value):
-            curves: Curves = fl_ctx.get_prop(messages.CURVES)
+        curves: Curves = fl_ctx.get_prop(messages.CURVES)
+        if not point or point.data_type != AnalyticsDataType.SCALAR:
+            return
+        if is_number(point.value) and curves.allows(point.tag, point.step):
             curves.add(record_origin, point.tag, point.value, point.step)
 
     def finalize(self, fl_ctx: FLContext) -> None:

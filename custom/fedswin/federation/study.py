@@ -26,7 +26,7 @@ from fedswin.federation.round import Clock, Round
 from fedswin.federation.sites import Answer, Question, Sites
 from fedswin.federation.state import StateFolder
 from fedswin.federation.tally import Tally
-from fedswin.outcome import Outcome, forget_outcome, write_outcome
+from fedswin.outcome import Outcome, all_rounds_done, forget_outcome, out_of_patience, write_outcome
 from fedswin.provenance import holdings, read_provenance, update_provenance
 from fedswin.run_folder import Record, RunFolder, read_records, round_record
 from fedswin.seeds import generator
@@ -91,7 +91,7 @@ class Study:
     def steps(self) -> dict[str, tuple[int, int, float]]:
         """How far each site is that trains and tells: steps made of the round, steps in all, and the newest loss."""
         count = self._job.federation.local_steps
-        newest = {site: (step - self._number * count, loss) for site, (step, loss) in self.curves.newest.items()}
+        newest = {site: (step - self._number * count, loss) for site, (step, loss) in self.curves.newest().items()}
         return {site: (step + 1, count, loss) for site, (step, loss) in newest.items() if 0 <= step < count}
 
     def end_segment(self) -> None:
@@ -167,10 +167,9 @@ class Study:
         tally = self._play([] if last else self._sample())
         self._record(tally.scores)
         if last:
-            return Outcome("completed", self._number, f"All {self._number} rounds are done.")
+            return all_rounds_done(self._job)
         if self._run.selection.should_stop:
-            patience = self._job.federation.selection.patience
-            return Outcome("early_stopping", self._number, f"The last {patience} models were no better than the best.")
+            return out_of_patience(self._job, self._number)
         self._make_next(tally)
         if self._failed_rounds == self._job.federation.max_failed_rounds:
             self._record({})

@@ -8,10 +8,10 @@ from typing import Any
 
 from fedswin.config import Job
 from fedswin.federation.aggregation.sketch import Sketch, cosine
-from fedswin.federation.global_model import GlobalModel
+from fedswin.federation.global_model import Added, GlobalModel
 from fedswin.federation.refusal import UpdateRefusedError
 from fedswin.federation.round import Round
-from fedswin.federation.scalars import is_number
+from fedswin.federation.scalars import is_count, is_number
 from fedswin.federation.sites import Answer
 from fedswin.run_folder import Record
 
@@ -112,28 +112,28 @@ class Tally:
             self._refuse(answer.site, str(reason))
         else:
             self._norms[answer.site], self._sketches[answer.site] = added.norm, added.sketch
-            self.reports[answer.site] = _report(answer, added.weight) | {"norm": added.norm}
+            self.reports[answer.site] = self._report(answer, added)
 
     def _refuse(self, site: str, reason: str) -> None:
         log.warning("The update of %s is refused: %s", site, reason)
         self.refused[site] = reason
 
     def _score(self, answer: Answer) -> Record:
-        metrics, scored = (
-            {name: value for name, value in _numbers(values).items() if name in self._job.metrics}
-            for values in (answer.metrics, answer.report.get("scored"))
-        )
-        cases = answer.report.get("validation_cases")
-        score = {"metrics": metrics, "validation_cases": cases if is_number(cases) else 0}
+        metrics = _numbers(answer.metrics, self._job.metrics)
+        told = answer.report.get("validation_cases")
+        cases = told if is_count(told) else 0
+        counts = _numbers(answer.report.get("scored"), metrics)
+        scored = {name: int(count) for name, count in counts.items() if 0 < count < cases}
+        score = {"metrics": metrics, "validation_cases": cases}
         return {**score, "scored": scored} if scored else score
 
+    def _report(self, answer: Answer, added: Added) -> Record:
+        """Return what is recorded of a site's training: numbers under known names, whatever it sent."""
+        train = _numbers(answer.report.get("train"), self._job.training_scalars)
+        return {"weight": added.weight, "train": train, **_numbers(answer.report, _REPORTED), "norm": added.norm}
 
-def _report(answer: Answer, weight: int) -> Record:
-    """Return what is recorded of a site's training: numbers under known names, whatever it sent."""
-    numbers = {name: answer.report[name] for name in _REPORTED if is_number(answer.report.get(name))}
-    return {"weight": weight, "train": _numbers(answer.report.get("train")), **numbers}
 
-
-def _numbers(values: Any) -> dict[str, float]:
+def _numbers(values: Any, known: Collection[str]) -> dict[str, Any]:
+    """Return the numbers among ``values``, of those that are known by name."""
     items = values.items() if isinstance(values, Mapping) else ()
-    return {str(name): float(value) for name, value in items if is_number(value)}
+    return {name: value for name, value in items if name in known and is_number(value)}

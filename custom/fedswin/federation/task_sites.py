@@ -26,6 +26,7 @@ from torch import Tensor
 
 from fedswin.federation import messages
 from fedswin.federation.refusal import UpdateRefusedError
+from fedswin.federation.scalars import is_kind_of_error
 from fedswin.federation.sites import Answer, Question, StudyAbortedError
 
 _LOST = "its process of this job has ended"
@@ -152,9 +153,16 @@ def read_answer(client: Client, result: Shareable) -> Answer:
         metrics=model.metrics or {},
         report=meta,
         previous=previous if isinstance(previous, int) else -1,
-        error=str(meta.get("error", "")),
+        error=_kind_of_error(meta.get("error")),
         leaves=bool(meta.get("leaves")),
     )
+
+
+def _kind_of_error(told: Any) -> str:
+    """Return the kind of an error as the site tells it: a few words without a path, or that it told something else."""
+    if not told:
+        return ""
+    return told if is_kind_of_error(told) else "an error that the site describes in words of its own"
 
 
 def _load(name: str, value: Any) -> Tensor:

@@ -19,6 +19,8 @@ SUBMITTERS = ("lead", "project_admin")
 """The roles that may submit jobs."""
 SERVER = "server"
 """The folder of the server's kit."""
+_GLOBAL = "global"
+"""The curves of the global model, which lie beside those of the sites."""
 CONSORTIUM = Path("local", "consortium.yaml")
 """Where a person's kit has the consortium's file."""
 
@@ -113,12 +115,11 @@ class Consortium(Section):
     @model_validator(mode="after")
     def _check(self) -> Consortium:
         participants = [name for name, _ in self._participants()]
-        names = [AUTHORITY, self.server.name.lower(), *(name.lower() for name in participants)]
+        names = [AUTHORITY, _GLOBAL, self.server.name.lower(), *(name.lower() for name in participants)]
         twice = [name for name in participants if names.count(name.lower()) > 1]
         if twice:
-            raise ValueError(
-                f"the name '{twice[-1]}' is used twice, or is one of '{SERVER}', '{AUTHORITY}' and the server's host"
-            )
+            reserved = f"'{SERVER}', '{AUTHORITY}', '{_GLOBAL}' and the server's host"
+            raise ValueError(f"the name '{twice[-1]}' is used twice, or is one of {reserved}")
         if not any(person.submits for person in self.people):
             raise ValueError("people: nobody could submit a job. Give one the role lead or project_admin")
         return self

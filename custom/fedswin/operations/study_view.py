@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, NamedTuple
 
 from fedswin.config import Job
 from fedswin.run_folder import Record
+from fedswin.selection import Selection
 from fedswin.status import Status
 
 _STANDING = ("sent", "late", "refused", "gone")
@@ -107,12 +109,12 @@ class StudyView:
 
     @property
     def best(self) -> Best | None:
-        """The best global model so far, if any has been scored."""
-        if not self.job or not (scores := self.scores):
+        """The best global model so far, if any has been scored: that of ``best.pt``."""
+        if not self.job or not self.scores:
             return None
-        choose = min if self.job.key_metric[1] == "min" else max
-        number = choose(scores, key=lambda key: scores[key])
-        return Best(number, scores[number])
+        selection = reduce(Selection.after, self.records, Selection(*self.job.key_metric))
+        number = selection.best["round"] if selection.best else 0
+        return Best(number, self.scores[number]) if number in self.scores else None
 
     @property
     def seconds_elapsed(self) -> float | None:

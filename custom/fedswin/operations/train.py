@@ -13,12 +13,13 @@ import torch
 from rich.console import Console
 
 from fedswin.config import Job
-from fedswin.data.datalist import DATALIST, SPLITS, Site
+from fedswin.data.datalist import DATALIST, REGIONS, SPLITS, Site
 from fedswin.operations.collect_pictures import collect_pictures
 from fedswin.operations.library_log import library_log
 from fedswin.operations.made_sites import scenario_of
 from fedswin.operations.preflight import plan_study
 from fedswin.operations.progress import StudyProgress
+from fedswin.outcome import all_rounds_done, forget_outcome, out_of_patience, write_outcome
 from fedswin.provenance import holdings, update_provenance
 from fedswin.run_folder import (
     Record,
@@ -48,7 +49,8 @@ log = logging.getLogger(__name__)
 def pool_sites(sites: Sequence[Site]) -> Site:
     """Return all sites' cases as one site, as if the scans had been shared."""
     splits = {split: [case for site in sites for case in site.cases(split)] for split in SPLITS}
-    return Site(POOL, sites[0].folder.parent, splits)
+    regions = tuple(region for region in REGIONS if any(region in site.regions for site in sites))
+    return Site(POOL, sites[0].folder.parent, splits, regions)
 
 
 def train(
@@ -94,7 +96,8 @@ def train(
     runs = {site.name: out / site.name if not (data / DATALIST).exists() and not pool else out for site in sites}
     if not resume and out.exists():
         delete_runs(out)
-    about = {**plan.initial.provenance(), **scenario_of(plan.sites)}
+    pooled = {"pooled": [site.name for site in plan.sites]} if pool else {}
+    about = {**plan.initial.provenance(), **pooled, **scenario_of(plan.sites)}
     for site in sites:
         console.print(f"{site.name} trains on {training_cases(job, site)} cases", markup=False)
         _train_site(job, site, plan.initial, runs[site.name], about, resume, console)
@@ -123,7 +126,9 @@ def _train_site(
                     break
                 study.train(number)
             study.close()
-        if number < job.federation.rounds:
+        done = number == job.federation.rounds
+        write_outcome(out, all_rounds_done(job) if done else out_of_patience(job, number))
+        if not done:
             console.print(f"{site.name} stops at round {number}, as federation.selection.patience says", markup=False)
         update_provenance(out, finished=True)
 
@@ -135,6 +140,7 @@ class _LocalStudy:
         self._job = job
         self.first = checkpoint["round"] if checkpoint else 0
         self.folder = out / "sites" / site.name
+        forget_outcome(out)
         self._run = RunFolder(out, job, first_round=self.first)
         curve, pictures = partial(self._run.curves.add, site.name), PictureLog(self.folder)
         self._trainer = SiteTrainer(_without_pull(job), site, Journal(self.folder), curve, pictures=pictures)

@@ -8,11 +8,12 @@ projected alike). The cosine of two sketches is that of the two steps to within 
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fedswin.seeds import generator
 
 _PLACES = 1 << 16
 
@@ -23,7 +24,7 @@ def sketch_step(new: Mapping[str, np.ndarray], old: Mapping[str, np.ndarray]) ->
     """Return the sketch of the step from ``old`` to ``new``, both under the same names and in the same shapes."""
     total = np.zeros(_PLACES)
     for name in old:
-        total += _project(np.subtract(new[name], old[name]).ravel(), zlib.crc32(name.encode()))
+        total += _project(np.subtract(new[name], old[name]).ravel(), generator(0, "sketch", name))
     return total
 
 
@@ -33,8 +34,7 @@ def cosine(one: Sketch, other: Sketch) -> float | None:
     return max(-1.0, min(1.0, float(one @ other) / product)) if product else None
 
 
-def _project(values: np.ndarray, seed: int) -> Sketch:
-    rng = np.random.default_rng(seed)
+def _project(values: np.ndarray, rng: np.random.Generator) -> Sketch:
     bits = np.unpackbits(np.frombuffer(rng.bytes(values.size // 8 + 1), np.uint8), count=values.size)
     signed = np.where(bits, values, -values)
     rows = values.size // _PLACES
