@@ -127,9 +127,9 @@ def _keep_table(source: Source, console: Console) -> None:
 def _print_lines(source: Source, console: Console) -> None:
     """Print each line with the time at which it was seen; what had happened before the first look has none."""
     before = source()
-    stamp = " " * len(_time_of_day())
+    margin = "" if before.ended else " " * len(f"{_time_of_day()} ")
     for line in _news(before):
-        console.print(f"{stamp} {line}", markup=False)
+        console.print(f"{margin}{line}", markup=False)
     while not before.ended:
         time.sleep(_POLL_SECONDS)
         view = source()
