@@ -48,7 +48,7 @@ simulate: $(INSTALLED) ## train three phantom hospitals together, into RUN_DIR (
 	@echo "Curves: .venv/bin/tensorboard --logdir $(RUN_DIR)"
 
 pictures: $(INSTALLED) ## the README's pictures of the runs in RUN_DIR, into simulator/; needs Chromium
-	@$(IN_VENV) python tests/report/readme_pictures.py "$(RUN_DIR)" simulator
+	@$(IN_VENV) PYTHONPATH=tests python .ci/pictures.py "$(RUN_DIR)" simulator
 
 test: $(INSTALLED) ## the fast tests, and one of each kind that starts NVFlare
 	@$(IN_VENV) pytest -m "not long" $(PYTEST_ARGS)

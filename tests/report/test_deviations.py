@@ -56,4 +56,16 @@ def test_those_of_the_paper_come_first() -> None:
     found = deviations(load_job(JOBS / "demo" / "finetune.yaml"))
     of_paper = [deviation.is_of_paper for deviation in found]
     assert of_paper == sorted(of_paper, reverse=True)
-    assert ("segmentation.classes", "liver, spleen, kidneys, aorta") in {(f.setting, f.value) for f in found}
+
+
+def test_a_mapping_shows_its_values() -> None:
+    job = load_job(JOBS / "finetune_btcv.yaml", ["segmentation.nsd_tolerance={liver: 3.0, left_kidney: 1.5}"])
+    found = {deviation.setting: (deviation.value, deviation.usual) for deviation in deviations(job)}
+    assert found["segmentation.nsd_tolerance"] == ("liver: 3, left kidney: 1.5", "none")
+
+
+def test_classes_that_differ_in_their_label_values_look_different() -> None:
+    job = load_job(JOBS / "finetune_btcv.yaml", ["segmentation.classes={spleen: 6, kidneys: [2, 3], liver: 1}"])
+    [classes] = [found for found in deviations(job) if found.setting == "segmentation.classes"]
+    assert classes.value == "spleen: 6, kidneys: 2 + 3, liver: 1"
+    assert classes.usual.startswith("spleen: 1, right kidney: 2, left kidney: 3, ")

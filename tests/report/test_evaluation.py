@@ -50,7 +50,17 @@ def test_the_tables_mark_the_best_of_each_column(folder: Path) -> None:
 
 def test_the_best_model_and_the_next_are_named(folder: Path) -> None:
     said = verdict(read_evaluation(folder))
-    assert said == "Over 3 cases, together has the highest Dice, 0.767. The next is alone, 0.667."
+    few = "So few cases do not tell which model is better."
+    assert said == f"Over 3 cases, together has the highest Dice, 0.767. The next is alone, 0.667. {few}"
+
+
+def test_many_cases_are_not_called_few(tmp_path: Path) -> None:
+    results = [scored(model, "a", dice, f"{n}") for model, dice in (("x", 0.6), ("y", 0.5)) for n in range(20)]
+    write_evaluation(results, tmp_path / "e", split="test")
+    assert (
+        verdict(read_evaluation(tmp_path / "e"))
+        == "Over 20 cases, x has the highest Dice, 0.600. The next is y, 0.500."
+    )
 
 
 def test_models_that_read_alike_are_all_the_best(tmp_path: Path) -> None:
@@ -58,6 +68,9 @@ def test_models_that_read_alike_are_all_the_best(tmp_path: Path) -> None:
     write_evaluation(results, tmp_path / "e", split="validation")
     dice = evaluation_tables(read_evaluation(tmp_path / "e"))[0]
     assert dice.best == {(0, 1), (1, 1), (0, 2), (1, 2)}
+    assert verdict(read_evaluation(tmp_path / "e")).startswith(
+        "Over 1 case, y and x have the highest Dice, 0.500. The next is z, 0.400."
+    )
 
 
 def test_a_folder_that_is_no_evaluation(tmp_path: Path) -> None:

@@ -156,6 +156,36 @@ def test_folds_have_a_section_of_their_own(tmp_path: Path) -> None:
     Reader(page)
 
 
+def test_cross_validations_are_compared(tmp_path: Path) -> None:
+    for name, fold in itertools.product(("with", "without"), range(2)):
+        job = tiny.job({**tiny.FINETUNE, "data": {**tiny.FINETUNE["data"], "fold": fold}})
+        write_run(tmp_path / name / f"fold{fold}", job, one_round(job))
+    page = render(gather([tmp_path / "with", tmp_path / "without"]))
+    assert page.count("0.500 ± 0.00 (2 folds)") == 2
+    assert 'href="#comparison"' in page
+    Reader(page)
+
+
+def test_a_report_without_a_federation_does_not_speak_of_one(tmp_path: Path) -> None:
+    run = write_run(tmp_path, FINETUNE, one_round(FINETUNE), command="train", sites=["a"])
+    page = render(gather([run]))
+    assert "Report of a study" in page
+    assert not re.search("federated study|global model", page)
+
+
+@pytest.mark.parametrize("value", [1.75e308, -1.75e308, 5e-324, None])
+def test_no_number_of_a_site_ends_the_report(tmp_path: Path, value: float | None) -> None:
+    answer = {"seconds": value, "waiting": value, "memory": value, "bytes_up": value, "bytes_down": value}
+    told = {"train": {"loss": value, "gradient_norm": value}, "norm": value, "cosine": value, **answer}
+    metrics = {"dice": value, "dice_liver": value, "dice_spleen": 0.5}
+    line = {"metrics": metrics, "validation_cases": 1, "weight": 4, **told}
+    other = {**line, **runs.site({"liver": 0.5, "spleen": 0.5})}
+    records = [{"round": n, "status": "ok", "global": metrics, "sites": {"a": line, "b": other}} for n in range(3)]
+    run = write_run(tmp_path, FINETUNE, [])
+    (run / "metrics.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    Reader(render(gather([run])))
+
+
 def test_hundreds_of_rounds_stay_small(tmp_path: Path) -> None:
     scored = runs.site({"liver": 0.4, "spleen": 0.2}, **runs.trained(1.0))
     records = [round_record(n, "ok" if n else "initial", dict.fromkeys("abcdef", scored)) for n in range(901)]
@@ -188,12 +218,12 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
 
 def test_a_page_with_pictures_says_who_may_see_it(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", FINETUNE, runs.three_sites())
-    assert "no image and no patient data" in render(gather([run]))
+    assert "no image and no name of a patient" in render(gather([run]))
     writer = SummaryWriter(str(run / "tensorboard" / "a" / "pictures"))
     writer.add_image("pictures/segmentation", np.zeros((3, 4, 6), np.uint8), 30)
     writer.close()
     page = render(gather([run]))
     pictures = [found for tag, found in Reader(page).elements if tag == "img"]
     assert [picture["alt"] for picture in pictures] == ["segmentation at a, step 30"]
-    assert "no patient data" not in page
+    assert "no image" not in page
     assert "This page shows pictures of patients" in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 from end_to_end import tiny
@@ -64,10 +65,11 @@ def test_traffic_names_the_slowest_site_and_the_sums(tmp_path: Path) -> None:
 
 
 def test_labels_by_class_and_site(tmp_path: Path) -> None:
+    """The site b has no case with the spleen; c has told nothing."""
     sites = {"a": {"labels": {"liver": 4, "spleen": 2}}, "b": {"labels": {"liver": 3}}}
     table = tables.labels_table(gathered(tmp_path, sites=sites))
     assert table
-    assert table.rows == [["liver", "4", "3", "0"], ["spleen", "2", "0", "0"]]
+    assert table.rows == [["liver", "4", "3", "–"], ["spleen", "2", "0", "–"]]
 
 
 def test_the_same_refusal_in_several_rounds_is_one_row(tmp_path: Path) -> None:
@@ -88,10 +90,39 @@ def test_many_rounds_missed_are_counted(tmp_path: Path) -> None:
     assert rows["missing"] == "20 rounds"
 
 
-def test_the_mean_and_the_spread_over_the_folds(tmp_path: Path) -> None:
-    for fold, dice in enumerate([0.5, 0.6, 0.8]):
+def write_folds(folder: Path, scores: Sequence[float | None]) -> Path:
+    for fold, dice in enumerate(scores):
         job = tiny.job({**tiny.FINETUNE, "data": {**tiny.FINETUNE["data"], "fold": fold}})
-        write_run(tmp_path / f"fold{fold}", job, [round_record(0, "initial", {"a": runs.site({"lump": dice})})])
+        scored = {} if dice is None else {"a": runs.site({"lump": dice}, fold + 1)}
+        records = [round_record(0, "initial", scored)]
+        write_run(folder / f"fold{fold}", job, records, sites={"a": {"cases": {"training": 8 + fold % 2}}})
+    return folder
+
+
+def test_cross_validations_side_by_side(tmp_path: Path) -> None:
+    paths = [write_folds(tmp_path / "with", [0.5, 0.6, 0.8]), write_folds(tmp_path / "without", [0.4, None, 0.5])]
+    alone = write_run(tmp_path / "alone", FINETUNE, [round_record(0, "initial", {"a": runs.site({"liver": 0.4})})])
+    table = tables.comparison_table(gather([*paths, alone]))
+    means = [(statistics.mean(scores), statistics.stdev(scores)) for scores in ([0.5, 0.6, 0.8], [0.4, 0.5])]
+    assert [row[:1] + row[3:4] + row[5:] for row in table.rows] == [
+        ["with", "8–9", "0", f"{means[0][0]:.3f} ± {means[0][1]:.3f} (3 folds)", "6"],
+        ["without", "8–9", "0", f"{means[1][0]:.3f} ± {means[1][1]:.4f} (2 of 3 folds)", "4"],
+        ["alone", "–", "0", "0.400", "1"],
+    ]
+    assert table.note == "±: the standard deviation over folds."
+
+
+def test_the_spread_of_overflown_losses_is_not_known(tmp_path: Path) -> None:
+    for fold, loss in enumerate([-1.75e308, 1.75e308]):
+        losses = {"a": {"metrics": {"loss": loss}, "validation_cases": 1}}
+        job = tiny.job({**tiny.PRETRAIN, "data": {**tiny.PRETRAIN["data"], "fold": fold}})
+        write_run(tmp_path / f"fold{fold}", job, [round_record(0, "initial", losses)])
+    [group] = gather([tmp_path])
+    assert [row[3] for row in tables.folds_table(group.runs).rows] == ["−1.75e308", "1.75e308", "0.00", "–"]
+
+
+def test_the_mean_and_the_spread_over_the_folds(tmp_path: Path) -> None:
+    write_folds(tmp_path, [0.5, 0.6, 0.8])
     [group] = gather([tmp_path])
     table = tables.folds_table(group.runs)
     assert [row[0] for row in table.rows] == ["fold0", "fold1", "fold2", "mean", "standard deviation"]
@@ -105,8 +136,9 @@ def test_runs_side_by_side(tmp_path: Path) -> None:
     write_run(tmp_path / "together", FINETUNE, runs.three_sites(), ended=done)
     alone = [round_record(1, "ok", {"a": runs.site({"liver": 0.4, "spleen": 0.2}, **runs.trained(1.0))})]
     write_run(tmp_path / "alone", FINETUNE, alone, command="train", sites=["a"])
-    found = [group.runs[0] for group in gather([tmp_path / "together", tmp_path / "alone"])]
-    assert tables.comparison_table(found).rows == [
+    table = tables.comparison_table(gather([tmp_path / "together", tmp_path / "alone"]))
+    assert table.note == ""
+    assert table.rows == [
         ["together", "federated", "a, b and c", "8", "30", "2", "0.690", "5"],
         ["alone", "one site alone", "a", "4", "10", "1", "0.300", "1"],
     ]

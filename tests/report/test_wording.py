@@ -21,6 +21,8 @@ from fedswin.report.wording import MISSING, breakable, count, duration, listed, 
         (12345.0, "12 300"),
         (1e-4, "0.000100"),
         (1e-5, "1.00e−5"),
+        (1.75e308, "1.75e308"),
+        (-1.7976e308, "−1.80e308"),
         (None, MISSING),
         (float("nan"), MISSING),
     ],
@@ -44,6 +46,8 @@ def test_a_number_is_right_to_three_digits(value: float) -> None:
         (11_400, "3 h 10 min"),
         (90_000, "1 d 1 h"),
         (None, MISSING),
+        (float("inf"), MISSING),
+        (1.75e308, MISSING),
     ],
 )
 def test_a_time_in_its_two_largest_units(seconds: float | None, text: str) -> None:
@@ -52,6 +56,7 @@ def test_a_time_in_its_two_largest_units(seconds: float | None, text: str) -> No
 
 def test_bytes_and_counts() -> None:
     assert [size(n) for n in (0, 500, 16_329_300, 2.5e9, None)] == ["0 kB", "0.500 kB", "16.3 MB", "2.50 GB", MISSING]
+    assert size(float("inf")) == MISSING
     assert [count(n) for n in (0, 450_000, None)] == ["0", "450 000", MISSING]
 
 

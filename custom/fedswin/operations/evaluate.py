@@ -23,6 +23,7 @@ from fedswin.data.datalist import read_site, site_folders
 from fedswin.data.label_map import read_class_indices
 from fedswin.data.volume import read_volume, read_voxels, require_label_values, require_same_grid
 from fedswin.errors import FedSwinError
+from fedswin.evaluation import ALL, CASES, MATRIX
 from fedswin.output import refuse_output, short_names, staged
 from fedswin.segmentation.ensemble import Ensemble, load_ensemble
 from fedswin.segmentation.inference import predict
@@ -30,8 +31,6 @@ from fedswin.segmentation.metrics import FAILURES, score
 from fedswin.training.memory import keep_freed_memory
 from fedswin.training.scores import Score, mean_scores
 from fedswin.training.trainer import make_deterministic
-
-_MATRIX = "evaluation.json"
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def refuse_evaluation(out: Path, *, overwrite: bool) -> None:
     Raises:
         FedSwinError: if it exists and ``overwrite`` is false, or it is something other than an evaluation.
     """
-    refuse_output(out, overwrite=overwrite, kind="an evaluation", is_kind=lambda path: (path / _MATRIX).exists())
+    refuse_output(out, overwrite=overwrite, kind="an evaluation", is_kind=lambda path: (path / MATRIX).exists())
 
 
 def evaluate(
@@ -110,7 +109,7 @@ def matrix(results: Sequence[CaseScore]) -> dict[str, dict[str, dict[str, float]
         own = [result for result in results if result.model == model]
         sites = dict.fromkeys(result.site for result in own)
         table[model] = {site: _summary([r.scores for r in own if r.site == site]) for site in sites}
-        table[model]["all"] = _summary([result.scores for result in own])
+        table[model][ALL] = _summary([result.scores for result in own])
     return table
 
 
@@ -131,8 +130,8 @@ def write_evaluation(results: Sequence[CaseScore], out: Path, **about: Any) -> N
     """
     about["nsd_tolerance_mm"] = {result.model: result.tolerances for result in results}
     metrics = list(dict.fromkeys(metric for result in results for metric in result.scores))
-    with staged(out) as folder, (folder / "cases.csv").open("w", newline="") as file:
-        (folder / _MATRIX).write_text(json.dumps({**about, "models": matrix(results)}, indent=2) + "\n")
+    with staged(out) as folder, (folder / CASES).open("w", newline="") as file:
+        (folder / MATRIX).write_text(json.dumps({**about, "models": matrix(results)}, indent=2) + "\n")
         writer = csv.writer(file)
         writer.writerow(["model", "site", "case", *metrics])
         for result in results:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fedswin.report.wording import significant
 
@@ -13,6 +13,8 @@ LEFT, RIGHT, TOP, BOTTOM = 62, 12, 12, 40
 _MOST_POINTS = 240
 _MOST_DOTS = 40
 _MOST_ROWS = 40
+_TOO_LARGE = 1e300
+_TOO_SMALL = 1e-300  # of a range, so that its parts are numbers, too
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,13 @@ class Series:
 
     Attributes:
         name: what it is of.
+        xs: ascending whole numbers, such as rounds.
         values: a value for each x; ``None`` leaves a gap.
         style: the number of its colour and dashes; ``None`` is the thick line of the global model.
     """
 
     name: str
+    xs: Sequence[int]
     values: Sequence[float | None]
     style: int | None = None
 
@@ -102,26 +106,26 @@ def line_chart(
     title: str,
     x_label: str,
     y_label: str,
-    xs: Sequence[int],
     series: Sequence[Series],
     mark: int | None = None,
 ) -> Chart | None:
-    """Return a chart of ``series`` over ``xs``; ``None`` if no series has a value.
+    """Return a chart of ``series``; ``None`` if no series has a value that can be drawn.
 
     Args:
         title: what it shows.
         x_label: the name of the horizontal axis, with its unit.
         y_label: the name of the vertical axis, with its unit.
-        xs: ascending whole numbers, such as rounds.
         series: the lines; those without a value are left out.
         mark: the x of the best model.
     """
-    series = [one for one in series if any(value is not None for value in one.values)]
+    series = [one for one in map(_drawable, series) if any(value is not None for value in one.values)]
     values = [value for one in series for value in one.values if value is not None]
     if not values:
         return None
+    xs = sorted({x for one in series for x in one.xs})
     across, down = _across(xs), _down(values)
-    lines = [_line(one, xs, x_label, across, down) for one in series]
+    lines = [_line(one, x_label, across, down) for one in series]
+    columns = [dict(zip(one.xs, one.values, strict=True)) for one in series]
     kept = _spread(len(xs))
     return Chart(
         title=title,
@@ -132,7 +136,7 @@ def line_chart(
         y_ticks=[Tick(down(value), _tick_text(value)) for value in nice_ticks(down.low, down.high)],
         mark=None if mark is None else across(mark),
         columns=[x_label, *(one.name for one in series)],
-        rows=[[str(xs[row]), *(significant(one.values[row]) for one in series)] for row in kept],
+        rows=[[str(xs[row]), *(significant(column.get(xs[row])) for column in columns)] for row in kept],
         thinned=len(kept) < len(xs),
     )
 
@@ -153,6 +157,12 @@ def nice_ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
     return [number * step for number in numbers]
 
 
+def _drawable(series: Series) -> Series:
+    """Leave out what has no place on a scale: what is not finite, or so large that a difference may not be."""
+    values = [value if value is not None and abs(value) < _TOO_LARGE else None for value in series.values]
+    return replace(series, values=values)
+
+
 def _across(xs: Sequence[int]) -> _Scale:
     low, high = xs[0], xs[-1]
     return _Scale(low, high if high > low else low + 1, LEFT, WIDTH - RIGHT)
@@ -161,15 +171,18 @@ def _across(xs: Sequence[int]) -> _Scale:
 def _down(values: Sequence[float]) -> _Scale:
     """Leave a little room above and below, but do not leave the range of a score."""
     low, high = min(values), max(values)
-    room = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+    largest = max(abs(low), abs(high))
+    ways = (0.06 * (high - low), 0.1 * largest, 1.0)
+    room = next(room for room in ways if room > max(_TOO_SMALL, 1e-5 * largest))  # so that the ticks read differently
     bottom = 0.0 if low >= 0 and low - room < 0 else low - room
     top = 1.0 if high <= 1 and high + room > 1 else high + room
     return _Scale(bottom, top, HEIGHT - BOTTOM, TOP)
 
 
-def _line(series: Series, xs: Sequence[int], x_label: str, across: _Scale, down: _Scale) -> Line:
-    points = [None if value is None else (across(x), down(value)) for x, value in zip(xs, series.values, strict=True)]
-    known = [(x, value) for x, value in zip(xs, series.values, strict=True) if value is not None]
+def _line(series: Series, x_label: str, across: _Scale, down: _Scale) -> Line:
+    pairs = list(zip(series.xs, series.values, strict=True))
+    points = [None if value is None else (across(x), down(value)) for x, value in pairs]
+    known = [(x, value) for x, value in pairs if value is not None]
     few = known if len(known) <= _MOST_DOTS else []
     dots = [Dot(across(x), down(v), f"{series.name}, {x_label} {x}: {significant(v)}") for x, v in few]
     return Line(series.name, series.style, _path(_thinned(points)), dots)
@@ -213,4 +226,4 @@ def _spread(length: int) -> list[int]:
 
 
 def _tick_text(value: float) -> str:
-    return f"{value:.6g}".replace("-", "−")
+    return f"{value:.6g}".replace("-", "−").replace("e+", "e")

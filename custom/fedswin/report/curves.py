@@ -10,7 +10,7 @@ from fedswin.report.facts import RunFacts
 from fedswin.report.wording import metric_name, readable
 from fedswin.run_folder import Record
 
-_GLOBAL = "global model"
+_MODELS = {"federated": "global model", "local": "model", "central": "model"}
 
 
 def score_charts(run: RunFacts) -> list[Chart]:
@@ -30,60 +30,58 @@ def training_charts(run: RunFacts) -> list[Chart]:
         ("Time in training", "seconds a round", lambda line: line.get("seconds")),
         ("Time waiting for the others", "seconds a round", lambda line: line.get("waiting")),
     ]
-    charts = [_chart(run, run.rounds, title, unit, _by_site(run, run.rounds, get)) for title, unit, get in wanted]
+    charts = [_chart(run, title, unit, _by_site(run, run.rounds, get)) for title, unit, get in wanted]
     return [chart for chart in charts if chart]
 
 
 def comparison_chart(runs: Sequence[RunFacts]) -> Chart | None:
     """Return the key metric of each run by optimizer step."""
     metric, _ = runs[0].job.key_metric
-    scored = [
-        {r["round"] * run.job.federation.local_steps: r["global"].get(metric) for r in run.records} for run in runs
-    ]
-    steps = sorted({step for run in scored for step in run})
     series = [
-        Series(run.name, [values.get(step) for step in steps], number)
-        for number, (run, values) in enumerate(zip(runs, scored, strict=True))
+        Series(
+            run.name,
+            [record["round"] * run.job.federation.local_steps for record in run.records],
+            [record["global"].get(metric) for record in run.records],
+            number,
+        )
+        for number, run in enumerate(runs)
     ]
-    return line_chart(f"Validation {metric_name(metric)}", "optimizer step", _unit(metric), steps, series)
+    return line_chart(f"Validation {metric_name(metric)}", "optimizer step", _unit(metric), series)
 
 
 def _score_chart(run: RunFacts, metric: str) -> Chart | None:
-    whole = Series(_GLOBAL, [record["global"].get(metric) for record in run.records])
-    pooled = Series("over all cases", [record.get("pooled", {}).get(metric) for record in run.records], len(run.sites))
+    whole = _by_round(_MODELS[run.kind], run.records, [record["global"].get(metric) for record in run.records])
+    over_cases = [record.get("pooled", {}).get(metric) for record in run.records]
+    pooled = _by_round("over all cases", run.records, over_cases, len(run.sites))
     sites = _by_site(run, run.records, lambda line: (line.get("metrics") or {}).get(metric))
     several = [*sites, pooled] if len(run.sites) > 1 else []
-    return _chart(run, run.records, f"Validation {metric_name(metric)}", _unit(metric), [whole, *several], marked=True)
+    return _chart(run, f"Validation {metric_name(metric)}", _unit(metric), [whole, *several], marked=True)
 
 
 def _class_chart(run: RunFacts) -> Chart | None:
     if len(run.classes) < 2:
         return None
     series = [
-        Series(readable(name), [record["global"].get(f"dice_{name}") for record in run.records], number)
+        _by_round(readable(name), run.records, [record["global"].get(f"dice_{name}") for record in run.records], number)
         for number, name in enumerate(run.classes)
     ]
-    return _chart(run, run.records, "Validation Dice of each class, global model", _unit("dice"), series, marked=True)
+    return _chart(run, f"Validation Dice of each class, {_MODELS[run.kind]}", _unit("dice"), series, marked=True)
 
 
 def _by_site(run: RunFacts, records: Sequence[Record], value: Callable[[Any], float | None]) -> list[Series]:
     return [
-        Series(site.name, [value(record["sites"].get(site.name, {})) for record in records], number)
+        _by_round(site.name, records, [value(record["sites"].get(site.name, {})) for record in records], number)
         for number, site in enumerate(run.sites)
     ]
 
 
-def _chart(
-    run: RunFacts,
-    records: Sequence[Record],
-    title: str,
-    y_label: str,
-    series: Sequence[Series],
-    *,
-    marked: bool = False,
-) -> Chart | None:
+def _by_round(name: str, records: Sequence[Record], values: Sequence[float | None], style: int | None = None) -> Series:
+    return Series(name, [record["round"] for record in records], values, style)
+
+
+def _chart(run: RunFacts, title: str, y_label: str, series: Sequence[Series], *, marked: bool = False) -> Chart | None:
     best = run.best["round"] if run.best and marked else None
-    return line_chart(title, "round", y_label, [record["round"] for record in records], series, best)
+    return line_chart(title, "round", y_label, series, best)
 
 
 def _unit(metric: str) -> str:

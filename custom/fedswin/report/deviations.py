@@ -141,9 +141,11 @@ def _source(job: Job, setting: str) -> str:
     return next((text for start, text in sources.items() if setting.startswith(start)), _OWN)
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, list | dict):
-        return ", ".join(_text(part) for part in value) or "none"
+def _text(value: Any, between: str = ", ") -> str:
+    if isinstance(value, list):
+        return between.join(map(_text, value)) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{readable(name)}: {_text(part, ' + ')}" for name, part in value.items()) or "none"
     if value is None:
         return "none"
     if isinstance(value, bool):

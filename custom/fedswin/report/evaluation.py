@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedswin.errors import FedSwinError
-
-MATRIX = "evaluation.json"
-CASES = "cases.csv"
-ALL = "all"
+from fedswin.evaluation import ALL, CASES, MATRIX
 
 
 @dataclass(frozen=True)

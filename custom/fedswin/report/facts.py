@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -13,13 +13,13 @@ from fedswin.config import Job, load_job
 from fedswin.errors import FedSwinError
 from fedswin.outcome import Outcome, read_outcome
 from fedswin.output import short_names
-from fedswin.provenance import PROVENANCE, read_provenance
+from fedswin.provenance import read_provenance
 from fedswin.report.pictures import Picture, read_pictures
 from fedswin.run_folder import JOB, Record, read_records
 from fedswin.selection import Selection
 
 Kind = Literal["federated", "local", "central"]
-_POOL = "pool"  # the name that `fedswin train --pool` gives to all sites together
+_OLD_POOL = "pool"  # the only site of a pooled run that does not say whose cases were pooled
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class RunFacts:
         job: its job.
         records: the lines of ``metrics.jsonl``.
         provenance: ``provenance.json``; empty where there is none.
-        outcome: how it ended; ``None`` while it runs, if it was cut off, and without a federation.
+        outcome: how it ended; ``None`` while it runs, if it was cut off, and in older runs without a federation.
         best: the record of the best global model; ``None`` before the first is scored.
         sites: its sites, by name.
         pictures: the pictures that its sites were told to share.
@@ -86,7 +86,14 @@ class RunFacts:
         """Whether sites trained together, one by itself, or the cases of all were pooled."""
         if self.provenance.get("command") != "train":
             return "federated"
-        return "central" if _POOL in {site.name for site in self.sites} else "local"
+        # Runs that write an outcome without a federation, too, also say whose cases they pooled.
+        is_old_pool = self.outcome is None and [site.name for site in self.sites] == [_OLD_POOL]
+        return "central" if self.provenance.get("pooled", is_old_pool) else "local"
+
+    @property
+    def participants(self) -> Sequence[str] | None:
+        """The names of the sites, in a pooled run of those whose cases it had; ``None`` if it does not say them."""
+        return self.provenance.get("pooled") if self.kind == "central" else [site.name for site in self.sites]
 
     @property
     def rounds(self) -> Sequence[Record]:
@@ -100,8 +107,19 @@ class RunFacts:
 
     @property
     def training_cases(self) -> int | None:
-        """The training cases of all sites that have said how many they have."""
-        return _total(site.training for site in self.sites)
+        """The training cases of the sites that trained; before any did, of all that have said how many they have."""
+        return _total(site.training for site in self.trained_sites or self.sites)
+
+    @property
+    def trained_sites(self) -> Sequence[SiteFacts]:
+        """The sites whose updates are part of a global model."""
+        return [site for site in self.sites if site.trained]
+
+    @property
+    def unrecorded_best(self) -> int | None:
+        """The round of the model in ``best.pt``, if the run was cut off before it wrote its record."""
+        noted = _round_of_best(self.provenance)
+        return noted if self.best and noted != self.best["round"] else None
 
     @property
     def validation_cases(self) -> int | None:
@@ -119,20 +137,15 @@ class RunFacts:
         return tuple(self.job.segmentation.classes) if self.job.task == "finetune" else ()
 
     @property
-    def worst_site(self) -> SiteFacts | None:
-        """The site with the worst score of the best model; ``None`` if fewer than two have one."""
+    def worst_sites(self) -> Sequence[str]:
+        """The sites with the worst score of the best model; none if it does equally well at all."""
         metric, mode = self.job.key_metric
-        scored = sorted((s for s in self.sites if s.best.get(metric) is not None), key=lambda site: site.best[metric])
-        if len(scored) < 2:
-            return None
-        return scored[0] if mode == "max" else scored[-1]
+        return _worst({site.name: site.best.get(metric) for site in self.sites}, max if mode == "min" else min)
 
     @property
-    def worst_class(self) -> str | None:
-        """The class that the best model segments worst; ``None`` if fewer than two are scored."""
-        scores = {name: self.class_score(name) for name in self.classes}
-        known = {name: value for name, value in scores.items() if value is not None}
-        return min(known, key=lambda name: known[name]) if len(known) > 1 else None
+    def worst_classes(self) -> Sequence[str]:
+        """The classes that the best model segments worst; none if it segments all equally well."""
+        return _worst({name: self.class_score(name) for name in self.classes}, min)
 
     @property
     def slowest_site(self) -> SiteFacts | None:
@@ -203,25 +216,26 @@ def _is_fold(run: Path) -> bool:
 
 def _read_run(run: Path, name: str) -> RunFacts:
     job, records = load_job(run / JOB), read_records(run)
-    provenance = _read_provenance(run)
+    provenance = read_provenance(run)
     best = _best(job, records, provenance)
     sites = tuple(_site_facts(site, records, provenance, best) for site in _site_names(records, provenance))
     return RunFacts(name, job, records, provenance, read_outcome(run), best, sites, read_pictures(run))
 
 
-def _read_provenance(run: Path) -> dict[str, Any]:
-    try:
-        return read_provenance(run)
-    except ValueError:
-        raise FedSwinError(f"{run / PROVENANCE} is damaged: it is no JSON. Fetch or copy the run again.") from None
-
-
 def _best(job: Job, records: Sequence[Record], provenance: Mapping[str, Any]) -> Record | None:
-    """Return the record of the model in ``best.pt``, as the provenance says or as the run has chosen it."""
+    """Return the record of the best model: of that in ``best.pt``, or of the best among those that have a record.
+
+    A run that was cut off between the two has written ``best.pt``, but not the record of its model.
+    """
+    by_number = {record["round"]: record for record in records}
+    if noted := by_number.get(_round_of_best(provenance)):
+        return noted
     selection = reduce(Selection.after, records, Selection(*job.key_metric))
-    replayed = selection.best and selection.best["round"]
-    number = (provenance.get("models") or {}).get("best", {}).get("round", replayed)
-    return next((record for record in records if record["round"] == number), None)
+    return by_number[selection.best["round"]] if selection.best else None
+
+
+def _round_of_best(provenance: Mapping[str, Any]) -> int | None:
+    return (provenance.get("models") or {}).get("best", {}).get("round")
 
 
 def _site_names(records: Sequence[Record], provenance: Mapping[str, Any]) -> list[str]:
@@ -255,6 +269,15 @@ def _site_facts(name: str, records: Sequence[Record], provenance: Mapping[str, A
 def _said_of(site: str, provenance: Mapping[str, Any]) -> Mapping[str, Any]:
     sites = provenance.get("sites")
     return sites.get(site) or {} if isinstance(sites, dict) else {}  # older runs have a list of names
+
+
+def _worst(scores: Mapping[str, float | None], worst: Callable[[Iterable[float]], float]) -> list[str]:
+    """Return the names that share the worst score; none if all share it."""
+    known = {name: value for name, value in scores.items() if value is not None}
+    if len(set(known.values())) < 2:
+        return []
+    least = worst(known.values())
+    return [name for name, value in known.items() if value == least]
 
 
 def _values(lines: Sequence[Mapping[str, Any]], key: str) -> Iterator[float]:

@@ -118,9 +118,10 @@ def render(groups: Sequence[Group], evaluation: EvaluationFacts | None = None) -
     environment.filters["breakable"] = breakable
     return environment.get_template("page.html.j2").render(
         title=_title(groups),
+        kind=f"Report of a {'federated ' if any(run.kind == 'federated' for run in runs) else ''}study",
         groups=_views(groups),
         runs=runs,
-        comparisons=_comparisons([group.runs[0] for group in groups if not group.has_folds]),
+        comparisons=_comparisons(groups),
         evaluation=evaluation,
         verdict=verdict(evaluation) if evaluation else "",
         evaluation_tables=tables.evaluation_tables(evaluation) if evaluation else [],
@@ -150,10 +151,15 @@ def _title(groups: Sequence[Group]) -> str:
     return ", ".join(names)
 
 
-def _comparisons(runs: Sequence[RunFacts]) -> list[tuple[Table, Chart | None]]:
-    """Return a table and a chart for each task that several runs have."""
-    alike = [[run for run in runs if run.job.task == task] for task in ("pretrain", "finetune")]
-    return [(tables.comparison_table(some), curves.comparison_chart(some)) for some in alike if len(some) > 1]
+def _comparisons(groups: Sequence[Group]) -> list[tuple[Table, Chart | None]]:
+    """Return a table and a chart for each task that several runs have; of cross-validations the table alone."""
+    alike = [[group for group in groups if group.runs[0].job.task == task] for task in ("pretrain", "finetune")]
+    return [(tables.comparison_table(some), _comparison_chart(some)) for some in alike if len(some) > 1]
+
+
+def _comparison_chart(groups: Sequence[Group]) -> Chart | None:
+    runs = [group.runs[0] for group in groups if not group.has_folds]
+    return curves.comparison_chart(runs) if len(runs) > 1 else None
 
 
 def _views(groups: Sequence[Group]) -> list[GroupView]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fedswin.report.facts import RunFacts
@@ -13,7 +14,6 @@ def provenance(run: RunFacts) -> list[tuple[str, str]]:
     models, code = content.get("models") or {}, content.get("code") or {}
     handover, parent = content.get("handover") or {}, content.get("parent") or {}
     scenario = content.get("scenario") or {}
-    versions = ", ".join(f"{name} {number}" for name, number in content.get("versions", {}).items())
     known: dict[str, Any] = {
         "job, SHA-256": content.get("job_sha256") or run.job.digest,
         "seed": content.get("seed", run.job.seed),
@@ -25,8 +25,19 @@ def provenance(run: RunFacts) -> list[tuple[str, str]]:
         "best model, SHA-256 of the tensors": models.get("best", {}).get("sha256"),
         "last model, SHA-256 of the tensors": models.get("last", {}).get("sha256"),
         "scenario": scenario and f"{scenario['name']}, SHA-256 {scenario['digest']}",
-        "versions": versions,
+        "versions": _versions(content),
         "Python": content.get("python"),
         "platform": content.get("platform"),
+        **{f"from global model {other['first_round']} on": _software(other) for other in content.get("continued", [])},
     }
     return [(name, str(value)) for name, value in known.items() if value not in (None, "", {})]
+
+
+def _versions(content: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in content.get("versions", {}).items())
+
+
+def _software(process: Mapping[str, Any]) -> str:
+    """Return what a process ran that went on with a study."""
+    code = process["code"]
+    return f"code SHA-256 {code['sha256']}, commit {code['commit']}, {_versions(process)}, Python {process['python']}"

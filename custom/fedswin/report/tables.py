@@ -6,14 +6,16 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from fedswin.evaluation import ALL
 from fedswin.report.attendance import State, refusals
 from fedswin.report.deviations import deviations
-from fedswin.report.evaluation import ALL, EvaluationFacts
-from fedswin.report.facts import RunFacts, SiteFacts
+from fedswin.report.evaluation import EvaluationFacts
+from fedswin.report.facts import Group, RunFacts, SiteFacts
 from fedswin.report.summary import rounds_done
 from fedswin.report.wording import (
     MISSING,
     count,
+    counted,
     duration,
     listed,
     metric_name,
@@ -55,7 +57,7 @@ class Table:
 
 
 def sites_table(run: RunFacts) -> Table:
-    """Return who took part, with how much."""
+    """Return who took part, with how much, and whose cases a pool holds."""
     has_regions = any(site.regions for site in run.sites)
     columns = ["site", "training cases", "validation cases", "rounds trained", *["body regions"] * has_regions]
     rows = [
@@ -63,14 +65,18 @@ def sites_table(run: RunFacts) -> Table:
         + [listed(site.regions)] * has_regions
         for site in run.sites
     ]
-    return Table("", columns, rows, texts=frozenset({0, 4}))
+    note = f"The cases are those of {listed(run.participants)}." if run.kind == "central" and run.participants else ""
+    return Table("", columns, rows, texts=frozenset({0, 4}), note=note)
 
 
 def labels_table(run: RunFacts) -> Table | None:
     """Return how many training cases annotate each class, by site; ``None`` where no one has said."""
     if not any(site.labelled for site in run.sites):
         return None
-    rows = [[readable(name), *(count(site.labelled.get(name, 0)) for site in run.sites)] for name in run.classes]
+    rows = [
+        [readable(name), *(count(site.labelled.get(name, 0)) if site.labelled else MISSING for site in run.sites)]
+        for name in run.classes
+    ]
     table = Table("Training cases that annotate each class", ["class", *(site.name for site in run.sites)], rows)
     return _turned(table) if len(run.sites) > _MOST_COLUMNS else table
 
@@ -152,32 +158,60 @@ def folds_table(runs: Sequence[RunFacts]) -> Table:
         for run, own in zip(runs, scores, strict=True)
     ]
     columns = [[value for value in column if value is not None] for column in zip(*scores, strict=True)]
-    rows.append(["mean", "", "", *(significant(statistics.mean(c) if c else None) for c in columns)])
-    spread = [statistics.stdev(column) if len(column) > 1 else None for column in columns]
-    rows.append(["standard deviation", "", "", *map(significant, spread)])
+    rows.append(["mean", "", "", *(significant(_mean(column)) for column in columns)])
+    rows.append(["standard deviation", "", "", *(significant(_deviation(column)) for column in columns)])
     heads = ["fold", "best round", "validation cases", *map(metric_name, names)]
     return Table("The best model of each fold", heads, rows, note="Each fold validates on other patients.")
 
 
-def comparison_table(runs: Sequence[RunFacts]) -> Table:
-    """Return the runs side by side, each with the score of its own validation cases."""
-    metric, _ = runs[0].job.key_metric
+def comparison_table(groups: Sequence[Group]) -> Table:
+    """Return runs and cross-validations side by side, each with the score of its own validation cases."""
+    metric, _ = groups[0].runs[0].job.key_metric
     columns = ["run", "trained", "sites", "training cases", "steps", "best round"]
     columns += [f"validation {metric_name(metric)}", "validation cases"]
-    rows = [
-        [
-            run.name,
-            _KINDS[run.kind],
-            listed([site.name for site in run.sites]),
-            count(run.training_cases),
-            count(rounds_done(run) * run.job.federation.local_steps),
-            str(run.best["round"]) if run.best else MISSING,
-            significant(run.best["global"].get(metric) if run.best else None),
-            count(run.validation_cases),
-        ]
-        for run in runs
+    note = "±: the standard deviation over folds." if any(group.has_folds for group in groups) else ""
+    rows = [_comparison_row(group, metric) for group in groups]
+    return Table("The runs", columns, rows, texts=frozenset({0, 1, 2}), note=note)
+
+
+def _comparison_row(group: Group, metric: str) -> list[str]:
+    runs, first = group.runs, group.runs[0]
+    scores = [run.best["global"].get(metric) if run.best else None for run in runs]
+    return [
+        group.name,
+        _KINDS[first.kind],
+        listed(first.participants or ()),
+        _range([run.training_cases for run in runs]),
+        _range([rounds_done(run) * run.job.federation.local_steps for run in runs]),
+        _range([run.best["round"] if run.best else None for run in runs]),
+        _over_folds(scores) if group.has_folds else significant(scores[0]),
+        count(sum(known) if (known := [run.validation_cases for run in runs if run.validation_cases]) else None),
     ]
-    return Table("The runs", columns, rows, texts=frozenset({0, 1, 2}))
+
+
+def _over_folds(scores: Sequence[float | None]) -> str:
+    """Return the mean over the folds that have a score, their spread, and how many they are."""
+    known = [score for score in scores if score is not None]
+    spread = f" ± {significant(_deviation(known))}" if len(known) > 1 else ""
+    which = "" if len(known) == len(scores) else f"{len(known)} of "
+    return f"{significant(_mean(known))}{spread} ({which}{counted(len(scores), 'fold', 'folds')})"
+
+
+def _range(numbers: Sequence[int | None]) -> str:
+    known = sorted({number for number in numbers if number is not None})
+    return "–".join(map(count, known if len(known) < 2 else (known[0], known[-1]))) or MISSING
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return statistics.mean(values) if values else None
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    """Return the standard deviation; ``None`` of fewer than two values, or if it is too large for a number."""
+    try:
+        return statistics.stdev(values) if len(values) > 1 else None
+    except OverflowError:
+        return None
 
 
 def evaluation_tables(evaluation: EvaluationFacts) -> list[Table]:
@@ -243,14 +277,11 @@ def _turned(table: Table) -> Table:
 
 
 def _worst_scores(run: RunFacts) -> frozenset[tuple[int, int]]:
-    """Return where the worst class and the worst site stand in the table of scores, below its row of cases."""
-    names = list(run.job.metrics)
-    places = set()
-    if run.worst_class:
-        places.add((1 + names.index(f"dice_{run.worst_class}"), 1))
-    if run.worst_site:
-        places.add((1 + names.index(run.job.key_metric[0]), 2 + run.sites.index(run.worst_site)))
-    return frozenset(places)
+    """Return where the worst classes and sites stand in the table of scores, below its row of cases."""
+    metrics, sites = list(run.job.metrics), [site.name for site in run.sites]
+    worst_classes = {(1 + metrics.index(f"dice_{name}"), 1) for name in run.worst_classes}
+    worst_sites = {(1 + metrics.index(run.job.key_metric[0]), 2 + sites.index(name)) for name in run.worst_sites}
+    return frozenset(worst_classes | worst_sites)
 
 
 def _whole(run: RunFacts, metric: str) -> str:

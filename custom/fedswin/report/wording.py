@@ -17,16 +17,17 @@ _METRICS = {
     "contrastive": "contrastive loss",
 }
 _LONG_NAME = 18
+_LARGE = 1e12
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 def significant(value: float | None) -> str:
-    """Return ``value`` with three significant digits, whole numbers from 1000 on."""
+    """Return ``value`` with three significant digits: from 1000 on as a whole number, from 1e12 on with its power."""
     if value is None or not math.isfinite(value):
         return MISSING
-    if abs(value) >= 999.5:
+    if 999.5 <= abs(value) < _LARGE:
         return count(float(f"{value:.3g}"))
-    return f"{value:#.3g}".rstrip(".").replace("-", "−").replace("e−0", "e−")
+    return f"{value:#.3g}".rstrip(".").replace("-", "−").replace("e−0", "e−").replace("e+", "e")
 
 
 def count(value: float | None) -> str:
@@ -46,7 +47,7 @@ def number_word(value: int) -> str:
 
 def size(count_of_bytes: float | None) -> str:
     """Return bytes as kB, MB or GB."""
-    if count_of_bytes is None:
+    if count_of_bytes is None or not math.isfinite(count_of_bytes):
         return MISSING
     for unit, factor in (("GB", 1e9), ("MB", 1e6)):
         if count_of_bytes >= factor:
@@ -55,8 +56,8 @@ def size(count_of_bytes: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a time in its two largest units: ``3 h 10 min``."""
-    if seconds is None:
+    """Return a time in its two largest units: ``3 h 10 min``; a dash for what can be no time."""
+    if seconds is None or not 0 <= seconds < _LARGE:
         return MISSING
     if seconds < _MINUTE:
         return f"{significant(seconds) if seconds else 0} s"

@@ -1,6 +1,6 @@
-"""Takes the two pictures that the README shows, of the demo run; ``make pictures`` runs it after ``make simulate``.
+"""Takes the two pictures that the README shows, of the demo run. ``make pictures`` runs it after ``make simulate``, as
 
-python tests/report/readme_pictures.py runs/demo simulator
+PYTHONPATH=tests python .ci/pictures.py runs/demo simulator
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from browser import chromium, photograph
+from typing import TYPE_CHECKING
 
 from fedswin.report.facts import gather
 from fedswin.report.page import write_report
+from report.browser import chromium
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 _TAGS = r"pictures|round/cosine|train/(loss|learning_rate|voxels)|validation/dice(_liver)?$"
 
@@ -29,17 +32,30 @@ def take_pictures(runs: Path, folder: Path) -> None:
         runs: what ``make simulate`` left.
         folder: where to.
     """
+    with chromium() as browser:
+        show_report(browser, runs / "finetune", folder / "report.png")
+        show_tensorboard(browser, runs / "finetune", folder / "tensorboard.png")
+
+
+def show_report(browser: Browser, run: Path, picture: Path) -> None:
+    """Write the picture of the first page of the report on a run."""
     with tempfile.TemporaryDirectory() as scratch:
-        page = Path(scratch) / "report.html"
-        write_report(gather([runs / "finetune"]), None, page)
-        photograph(page, folder / "report.png", width=1000, height=1900, dark=False, whole=False)
-    with tensorboard(runs / "finetune" / "tensorboard") as address, chromium() as browser:
+        report = Path(scratch) / "report.html"
+        write_report(gather([run]), None, report)
+        page = browser.new_page(viewport={"width": 1000, "height": 1900}, color_scheme="light")
+        page.goto(report.as_uri())
+        page.screenshot(path=picture)
+
+
+def show_tensorboard(browser: Browser, run: Path, picture: Path) -> None:
+    """Write the picture of a run's curves and cases in TensorBoard."""
+    with tensorboard(run / "tensorboard") as address:
         page = browser.new_page(viewport={"width": 1400, "height": 1250})
         page.goto(address)
         page.get_by_role("combobox", name="Filter tags (regex)").fill(_TAGS)
         page.get_by_role("button", name="Settings").click()  # closes the pane, which is open at first
         page.wait_for_timeout(5000)  # for the curves, which TensorBoard draws one by one
-        page.screenshot(path=folder / "tensorboard.png")
+        page.screenshot(path=picture)
 
 
 @contextmanager
