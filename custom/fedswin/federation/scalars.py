@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any, TypeGuard
 
+_LARGEST = 3.4e38
 _KIND_OF_ERROR = re.compile(r"[A-Za-z][\w' ]{0,60}( \([A-Z0-9]{1,20}\))?")
 """The kind of an error; its message may name a file."""
 
 
 def is_number(value: Any) -> bool:
-    """Whether ``value`` is a finite number; a truth value is none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether ``value`` is a number in the range of a float32, so that sums of some are finite; a truth value is none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def is_count(value: Any) -> TypeGuard[int]:

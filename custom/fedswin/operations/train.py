@@ -96,8 +96,8 @@ def train(
     runs = {site.name: out / site.name if not (data / DATALIST).exists() and not pool else out for site in sites}
     if not resume and out.exists():
         delete_runs(out)
-    pooled = {"pooled": [site.name for site in plan.sites]} if pool else {}
-    about = {**plan.initial.provenance(), **pooled, **scenario_of(plan.sites)}
+    pooled = [site.name for site in plan.sites] if pool else []
+    about = {**plan.initial.provenance(), "pooled": pooled, **scenario_of(plan.sites)}
     for site in sites:
         console.print(f"{site.name} trains on {training_cases(job, site)} cases", markup=False)
         _train_site(job, site, plan.initial, runs[site.name], about, resume, console)
