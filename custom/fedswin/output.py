@@ -46,16 +46,34 @@ def staged(out: Path) -> Iterator[Path]:
     Raises:
         FedSwinError: if nothing can be written beside ``out``.
     """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        room = tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
-    except OSError as error:
-        raise FedSwinError(f"{out.parent}: cannot write there ({error.strerror}). Choose another folder.") from None
-    with room:
-        staging = Path(room.name) / "new"  # not the room itself, which only its owner may enter
+    with _room_beside(out) as room:
+        staging = Path(room) / "new"  # not the room itself, which only its owner may enter
         staging.mkdir()
         yield staging
         put_in_place(staging, out)
+
+
+@contextmanager
+def staged_files(out: Path) -> Iterator[Path]:
+    """Give a folder whose files move beside ``out`` when the block ends well, and go if it does not.
+
+    So a file and what describes it appear together. Files of the same names are replaced.
+
+    Raises:
+        FedSwinError: if nothing can be written beside ``out``.
+    """
+    with _room_beside(out) as room:
+        yield Path(room)
+        for file in Path(room).iterdir():
+            file.replace(out.with_name(file.name))
+
+
+def _room_beside(out: Path) -> tempfile.TemporaryDirectory[str]:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
+    except OSError as error:
+        raise FedSwinError(f"{out.parent}: cannot write there ({error.strerror}). Choose another folder.") from None
 
 
 def put_in_place(folder: Path, out: Path) -> None:

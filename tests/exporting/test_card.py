@@ -53,7 +53,18 @@ def test_it_says_where_the_model_was_made_and_how_good_it_is(tmp_path):
     assert "global model 1 of 2" in card
     assert "in a simulation of its sites on one machine" in card
     assert "`c0ffee`" in card
+    assert "pooled" not in card
+    assert "the scans of 2 sites" in card
     assert load_weights(run / "global" / "best.pt").digest in card
+
+
+def test_of_pooled_cases_it_names_the_sites_that_they_were_of(tmp_path):
+    pool = {"pool": {"cases": {"training": 12345, "validation": 9}, "labels": {}, "regions": []}}
+    run = write_run(tmp_path / "run", FINETUNE, sites=pool, pooled=["north", "south", "west"])
+    card = model_card(load_weights(run / "global" / "best.pt"), "encoder", run, "")
+    assert "The cases of north, south, west were pooled" in card
+    assert "the scans of 3 sites" in card
+    assert rows(card, "Data")["pool"] == ["12345", "9", "–", "–"]
 
 
 def test_of_an_older_run_it_counts_from_the_metrics(tmp_path):

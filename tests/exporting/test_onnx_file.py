@@ -93,8 +93,11 @@ def test_a_model_that_the_runtime_runs_otherwise_is_not_written(exported, tmp_pa
     import onnx
 
     monkeypatch.setattr(onnx_file, "_exported", lambda weights: onnx.load(exported))
-    with pytest.raises(FedSwinError, match="ONNX Runtime's logits differ from PyTorch's by"):
-        onnx_file.save_onnx(model(FINETUNE, seed=7), tmp_path / "model.onnx")
+    damaged = model(FINETUNE)
+    damaged.tensors["out.conv.conv.bias"].fill_(torch.nan)
+    for weights in (model(FINETUNE, seed=7), damaged):
+        with pytest.raises(FedSwinError, match="ONNX Runtime's logits differ from PyTorch's by"):
+            onnx_file.save_onnx(weights, tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
 
 

@@ -21,17 +21,18 @@ def run(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("form", "which"), [("encoder", "best"), ("encoder", "last"), ("swinvit", "last"), ("torchscript", "last")]
+    ("form", "which"),
+    [("encoder", "best"), ("encoder", "last"), ("swinvit", "last"), ("torchscript", "last"), ("bundle", "last")],
 )
 def test_every_form_is_recognised_as_the_model_that_it_is(run, tmp_path, form, which):
     export(run, form, tmp_path / "model.pt", which=which)
-    assert verify(run, tmp_path / "model.pt") == [
+    assert verify(run, tmp_path / "model.pt")[-2:] == [
         f"The job in {tmp_path / 'model.pt'} is that of the run.",
         f"Its tensors are those of global/{which}.pt.",
     ]
 
 
-@pytest.mark.parametrize("form", ["encoder", "swinvit", "torchscript"])
+@pytest.mark.parametrize("form", ["encoder", "swinvit", "torchscript", "bundle"])
 def test_another_model_of_the_same_job_is_refused(run, tmp_path, form):
     save_weights(tmp_path / "other.pt", model(FINETUNE, seed=9))
     export(tmp_path / "other.pt", form, tmp_path / "model.pt")
@@ -73,14 +74,42 @@ def test_a_weights_file_of_the_run_and_what_the_provenance_notes_agree(run, tmp_
 
 def test_a_bundle_is_compared_by_its_model_and_its_metadata(run, tmp_path):
     bundle = tmp_path / "bundle"
-    (bundle / "models").mkdir(parents=True)
-    (bundle / "configs").mkdir()
-    torch.save(dict(load_weights(run / "global" / "best.pt").tensors), bundle / "models" / "model.pt")
-    (bundle / "configs" / "metadata.json").write_text(json.dumps({"fedswin": {"job_sha256": FINETUNE.digest}}))
+    export(run, "bundle", bundle)
     assert verify(run, bundle)[-1] == "Its tensors are those of global/best.pt."
-    (bundle / "configs" / "metadata.json").write_text("{}")
-    with pytest.raises(FedSwinError, match="is of another job"):
+    path = bundle / "configs" / "metadata.json"
+    metadata = json.loads(path.read_text())
+    for own, problem in (
+        ({"job_sha256": PRETRAIN.digest}, f"is of another job: its digest is {PRETRAIN.digest}"),
+        ({}, "names no job of FedSwin"),
+        ("none", "names no job of FedSwin"),
+    ):
+        path.write_text(json.dumps({**metadata, "fedswin": own}))
+        with pytest.raises(FedSwinError, match=problem):
+            verify(run, bundle)
+    for damaged in ('{"fedswin": ', "[]"):
+        path.write_text(damaged)
+        with pytest.raises(FedSwinError, match=r"metadata.json says of itself is not as FedSwin writes it"):
+            verify(run, bundle)
+    path.unlink()
+    with pytest.raises(FedSwinError, match=r"metadata.json cannot be read \(FileNotFoundError\)"):
         verify(run, bundle)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "problem"),
+    [
+        ({}, "names no job of FedSwin"),
+        ({"author": "someone"}, "names no job of FedSwin"),
+        ({"job": "segmentation"}, "says of itself is not as FedSwin writes it"),
+    ],
+)
+def test_an_onnx_file_of_another_tool_is_refused(run, tmp_path, metadata, problem):
+    onnx = pytest.importorskip("onnx", reason="the extra 'export' is not installed")
+    content = onnx.helper.make_model(onnx.helper.make_graph([], "theirs", [], []))
+    onnx.helper.set_model_props(content, metadata)
+    onnx.save(content, tmp_path / "other.onnx")
+    with pytest.raises(FedSwinError, match=f"other.onnx {problem}"):
+        verify(run, tmp_path / "other.onnx")
 
 
 def test_what_is_no_run_or_no_model_is_named(run, tmp_path):

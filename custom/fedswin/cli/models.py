@@ -40,7 +40,7 @@ def evaluate(
         results = evaluation.evaluate(models, sites, split=split, progress=status.update)
     evaluation.write_evaluation(results, out, split=split)
     console.print(evaluation.render(results))
-    console.print(f"{out}: evaluation.json, cases.csv")
+    console.print(f"{out}: evaluation.json, cases.csv", markup=False)
 
 
 @app.command()
@@ -90,10 +90,13 @@ def export(
     from fedswin.exporting.export import export as write
     from fedswin.exporting.verify import verify as check
 
+    if verify and (to or out):
+        raise FedSwinError("--verify only checks a file. Leave it out to write one, or leave out --to and --out.")
     if verify:
         for line in check(run, verify):
             console.print(line, markup=False)
     elif to and out:
-        console.print(f"{out}: {to}; its model card is {write(run, to, out, which=which, overwrite=overwrite)}")
+        card = write(run, to, out, which=which, overwrite=overwrite)
+        console.print(f"{out}: {to}; its model card is {card}", markup=False)
     else:
         raise FedSwinError("Say what to write with --to and --out, or what to check with --verify.")

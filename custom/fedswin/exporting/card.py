@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedswin.checksum import file_sha256
 from fedswin.exporting.rendering import render
 from fedswin.provenance import read_provenance
 from fedswin.run_folder import read_records
@@ -23,7 +24,7 @@ _MADE_BY = {
 
 
 def model_card(weights: Weights, form: str, run: Path | None, how_to_use: str) -> str:
-    """Return the model card, in Markdown. Its last section is a list of checksums, to which more may be added.
+    """Return the model card, in Markdown. Its last section is a list of checksums, which `with_checksums` goes on with.
 
     Args:
         weights: the model.
@@ -44,12 +45,19 @@ def model_card(weights: Weights, form: str, run: Path | None, how_to_use: str) -
         made=_MADE_BY.get(origin.provenance.get("command", ""), "It was trained with FedSwin."),
         round=weights.provenance.get("round"),
         sites=[_site(name, origin) for name in origin.sites],
+        pooled=origin.provenance.get("pooled", []),
         metrics=metrics,
         scores=_scores(origin.record, metrics),
         start=_start(origin.provenance),
         versions=_versions(weights, origin.provenance),
         how_to_use=how_to_use.strip(),
     )
+
+
+def with_checksums(card: str, folder: Path, files: Iterable[Path]) -> str:
+    """Return a model card with the SHA-256 of each of ``files``, under its name in ``folder``."""
+    named = sorted((file.relative_to(folder).as_posix(), file) for file in files)
+    return card + "".join(f"- the file `{name}`: `{file_sha256(file)}`\n" for name, file in named)
 
 
 @dataclass(frozen=True)
@@ -122,4 +130,4 @@ def _versions(weights: Weights, provenance: Mapping[str, Any]) -> dict[str, str]
 def _cell(value: float | None) -> str:
     if value is None:
         return _UNKNOWN
-    return f"{value:.4g}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

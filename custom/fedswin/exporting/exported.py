@@ -13,6 +13,8 @@ import torch
 
 from fedswin.config import parse_job
 from fedswin.errors import FedSwinError, needs_extra
+from fedswin.exporting.bundle import noted_in
+from fedswin.exporting.facts import read_object
 from fedswin.exporting.onnx_file import TOLERANCE, difference_from
 from fedswin.exporting.torchscript import FACTS, NETWORK
 from fedswin.weights.dialects import ENCODER, read_initial_weights
@@ -24,7 +26,7 @@ class Exported:
     """What an exported file is compared by.
 
     Attributes:
-        job_sha256: the digest of the job in it.
+        job_sha256: the digest of the job in it, if it says which that is.
         is_of: tells whether its tensors are those of a model.
     """
 
@@ -49,14 +51,13 @@ def _tensor_file(path: Path) -> Exported:
     content = read_tensor_file(path)
     job = content.get("job") if isinstance(content, dict) else None
     tensors = read_initial_weights(path).tensors
-    return Exported(parse_job(job, str(path)).digest if job else None, lambda weights: _same(tensors, weights))
+    return Exported(_digest_of(job, path), lambda weights: _same(tensors, weights))
 
 
 def _bundle(folder: Path) -> Exported:
-    metadata = folder / "configs" / "metadata.json"
-    noted = json.loads(metadata.read_text()) if metadata.exists() else {}
+    noted = noted_in(folder)
     tensors = read_initial_weights(folder / "models" / "model.pt").tensors
-    return Exported((noted.get("fedswin") or {}).get("job_sha256"), lambda weights: _same(tensors, weights))
+    return Exported(noted.get("job_sha256"), lambda weights: _same(tensors, weights))
 
 
 def _is_torchscript(path: Path) -> bool:
@@ -73,7 +74,8 @@ def _torchscript(path: Path) -> Exported:
     except RuntimeError as error:
         raise FedSwinError(f"{path} is not a readable TorchScript file ({type(error).__name__}).") from None
     tensors = {name.removeprefix(f"{NETWORK}."): tensor for name, tensor in module.named_parameters()}
-    return Exported(_job_of(json.loads(extra[FACTS]), path), lambda weights: _same(tensors, weights))
+    job = read_object(extra[FACTS], path).get("job")
+    return Exported(_digest_of(job, path), lambda weights: _same(tensors, weights))
 
 
 def _onnx(path: Path) -> Exported:
@@ -84,17 +86,17 @@ def _onnx(path: Path) -> Exported:
         model = onnx.load(path)
     except Exception as error:  # protobuf's own types, which differ by version
         raise FedSwinError(f"{path} is not a readable ONNX file ({type(error).__name__}).") from None
-    facts = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+    facts = {entry.key: entry.value for entry in model.metadata_props}
 
     def is_of(weights: Weights) -> bool:
-        noted = facts.get("tensors_sha256") == weights.digest
+        noted = facts.get("tensors_sha256") == json.dumps(weights.digest)
         return noted and difference_from(weights, model.SerializeToString()) <= TOLERANCE
 
-    return Exported(_job_of(facts, path), is_of)
+    return Exported(_digest_of(read_object(facts["job"], path) if "job" in facts else None, path), is_of)
 
 
-def _job_of(facts: Mapping[str, Any], path: Path) -> str | None:
-    return parse_job(facts["job"], str(path)).digest if "job" in facts else None
+def _digest_of(job: Any, path: Path) -> str | None:
+    return parse_job(job, str(path)).digest if job else None
 
 
 def _same(tensors: Mapping[str, torch.Tensor], weights: Weights) -> bool:

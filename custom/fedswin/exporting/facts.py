@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+from fedswin.errors import FedSwinError
 from fedswin.weights.file import Weights
 
 
@@ -22,3 +25,25 @@ def facts(weights: Weights) -> dict[str, Any]:
         "job": job.as_dict(),
         "provenance": dict(weights.provenance),
     }
+
+
+def read_object(text: str, path: Path) -> dict[str, Any]:
+    """Read a JSON object that a form carries.
+
+    Args:
+        text: the JSON.
+        path: the file that has it, for messages.
+
+    Raises:
+        FedSwinError: if it is something else.
+    """
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError:
+        content = None
+    if not isinstance(content, dict):
+        raise FedSwinError(
+            f"What {path} says of itself is not as FedSwin writes it: it is damaged, or another tool made it. Export "
+            "the model again."
+        )
+    return content

@@ -34,6 +34,8 @@ def verify(run: Path, file: Path) -> list[str]:
         raise FedSwinError(f"{run / 'global'} holds no model to compare with. Give a run that has one.")
     agreed = _agree_with_provenance(run, models)
     found = read_exported(file)
+    if found.job_sha256 is None:
+        raise FedSwinError(f"{file} names no job of FedSwin. Give a file that fedswin export made.")
     if found.job_sha256 != job:
         raise FedSwinError(
             f"{file} is of another job: its digest is {found.job_sha256}, and that of {run / JOB} is {job}."

@@ -11,7 +11,7 @@ _KIND_OF_ERROR = re.compile(r"[A-Za-z][\w' ]{0,60}( \([A-Z0-9]{1,20}\))?")
 
 
 def is_number(value: Any) -> bool:
-    """Whether ``value`` is a number in the range of a float32, so that sums of some are finite; a truth value is none."""
+    """Whether ``value`` is a number in the range of a float32, whose sums are finite; a truth value is none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 

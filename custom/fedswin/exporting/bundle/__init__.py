@@ -3,7 +3,7 @@
 A bundle holds one model. An ensemble of folds is none: it would need code beside MONAI's.
 """
 
-from fedswin.exporting.bundle.folder import write_bundle
+from fedswin.exporting.bundle.folder import is_bundle, noted_in, write_bundle
 from fedswin.exporting.bundle.usage import how_to_use
 
-__all__ = ["how_to_use", "write_bundle"]
+__all__ = ["how_to_use", "is_bundle", "noted_in", "write_bundle"]

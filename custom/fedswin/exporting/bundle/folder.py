@@ -11,9 +11,12 @@ import torch
 
 from fedswin.errors import FedSwinError
 from fedswin.exporting.bundle.inference import inference_config
-from fedswin.exporting.bundle.metadata import metadata
-from fedswin.segmentation.model import build_segmenter
-from fedswin.weights.file import Weights, load_parameters
+from fedswin.exporting.bundle.metadata import OWN_PART, metadata
+from fedswin.exporting.facts import read_object
+from fedswin.exporting.network import stock_network
+from fedswin.weights.file import Weights
+
+_METADATA = Path("configs", "metadata.json")
 
 _LICENCE = """\
 The files in configs/ were written by FedSwin and are under the Apache License, Version 2.0, as FedSwin is, and as is
@@ -46,38 +49,48 @@ format = %(levelname)s %(message)s
 """
 
 
-def write_bundle(weights: Weights, folder: Path, card: str) -> None:
-    """Write a segmentation model as a MONAI bundle.
+def write_bundle(weights: Weights, folder: Path) -> None:
+    """Write a segmentation model as a MONAI bundle, but for its ``README.md``.
 
     Args:
         weights: one model of a ``finetune`` job.
         folder: where the files go; it is there and empty.
-        card: the model card, Markdown, for ``README.md``.
 
     Raises:
-        FedSwinError: if the model segments nothing, or its tensors are not those that its job names.
+        FedSwinError: if the tensors are not those of the job's network.
     """
-    if weights.job.task != "finetune":
-        raise FedSwinError(
-            f"The model of the '{weights.job.task}' job '{weights.job.name}' segments nothing, so there is no bundle "
-            "of it. Export it as 'encoder' or 'swinvit', or give a run of a 'finetune' job."
-        )
     for name in ("configs", "models"):
         (folder / name).mkdir()
-    _write_model(weights, folder / "models" / "model.pt")
-    _write_json(folder / "configs" / "metadata.json", metadata(weights))
+    torch.save(stock_network(weights).state_dict(), folder / "models" / "model.pt")
+    _write_json(folder / _METADATA, metadata(weights))
     _write_json(folder / "configs" / "inference.json", inference_config(weights.job))
     labels = {"background": 0, **weights.job.segmentation.written_values}
     _write_json(folder / "configs" / "labels.json", labels)
     (folder / "configs" / "logging.conf").write_text(_LOGGING)
     (folder / "LICENSE").write_text(_LICENCE)
-    (folder / "README.md").write_text(card)
 
 
-def _write_model(weights: Weights, path: Path) -> None:
-    model = build_segmenter(weights.job)
-    load_parameters(model, weights.tensors, f"The model of the job '{weights.job.name}'")
-    torch.save(model.state_dict(), path)
+def noted_in(folder: Path) -> dict[str, Any]:
+    """Return what the metadata of a bundle say for FedSwin: the job and digests; nothing of a bundle by others.
+
+    Raises:
+        FedSwinError: if there is no bundle, or its metadata cannot be read.
+    """
+    path = folder / _METADATA
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FedSwinError(f"{path} cannot be read ({type(error).__name__}). Give a bundle that is whole.") from None
+    noted = read_object(text, path).get(OWN_PART)
+    return noted if isinstance(noted, dict) else {}
+
+
+def is_bundle(folder: Path) -> bool:
+    """Tell whether ``folder`` is a bundle that FedSwin wrote."""
+    try:
+        return bool(noted_in(folder))
+    except FedSwinError:
+        return False
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -11,6 +11,8 @@ from fedswin.weights.file import Weights
 
 _SCHEMA = "https://project-monai.github.io/schema/meta_schema_20240725.json"
 _VERSION = "1.0.0"
+OWN_PART = "fedswin"
+"""The key of what MONAI's specification does not know: which job and which tensors a bundle is of."""
 _REFERENCES = [
     "Tang et al., Self-Supervised Pre-Training of Swin Transformers for 3D Medical Image Analysis, CVPR 2022. "
     "https://arxiv.org/abs/2111.14791",
@@ -46,7 +48,7 @@ def metadata(weights: Weights) -> dict[str, Any]:
         "intended_use": "Research. It is no medical device, and no one has shown that it is fit for use in the clinic.",
         "references": _REFERENCES,
         "network_data_format": _network_data_format(job),
-        "fedswin": {"job": job.name, "job_sha256": job.digest, "tensors_sha256": weights.digest},
+        OWN_PART: {"job": job.name, "job_sha256": job.digest, "tensors_sha256": weights.digest},
     }
 
 
