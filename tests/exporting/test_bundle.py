@@ -27,6 +27,10 @@ from fedswin.segmentation.inference import predict
 from fedswin.segmentation.model import build_segmenter
 from fedswin.weights.file import Weights, load_parameters, parameters, save_weights
 
+pytestmark = [  # MONAI says that a configuration can run code, and that a decoder of DICOM is not there
+    pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning"),
+    pytest.mark.filterwarnings("ignore:NvImgCodec:UserWarning"),
+]
 CT = {"spacing": [2.0, 2.0, 3.0], "hu_window": [-175, 250]}
 NARROW = {"spacing": [3.0, 3.0, 3.0], "hu_window": [-50, 250]}  # fat is cut off with the air
 COARSE = {"spacing": [4.0, 4.0, 4.0], "hu_window": [-175, 250]}
