@@ -18,14 +18,14 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from fedswin.config import Job
+from fedswin.flat_settings import flat_settings
+from fedswin.provenance import attendance
 
 TENSORBOARD = "tensorboard"
 """The folder of the curves, in a run folder."""
 GLOBAL = "global"
 """The TensorBoard run of the global model."""
 
-_OF_THE_OTHER_TASK = {"pretrain": ("augmentation", "segmentation"), "finetune": ("pretraining",)}
-"""Sections of a job that say nothing about a task."""
 _LOSS = "train/loss"
 _ROUND_TAGS = {
     "norm": ("round/update_norm", 1.0),
@@ -60,7 +60,7 @@ class Curves:
         self._folder = run / TENSORBOARD
         self._local_steps = job.federation.local_steps
         self._of_sites = {f"train/{name}" for name in job.training_scalars}
-        self._steps = job.total_steps
+        self._total_steps = job.total_steps
         self._first_step = self._step(first_round)
         self._newest: dict[str, tuple[int, float]] = {}
         self._writers: dict[str, SummaryWriter] = {}
@@ -85,7 +85,7 @@ class Curves:
 
     def allows(self, tag: str, step: int | None) -> bool:
         """Tell whether a site may have such a point drawn: a value of a training step, under its known name."""
-        return tag in self._of_sites and step is not None and 0 <= step < self._steps
+        return tag in self._of_sites and step is not None and 0 <= step < self._total_steps
 
     def draw(self, record: Mapping[str, Any]) -> None:
         """Draw a line of ``metrics.jsonl``: the scores of a global model, and how the sites took part in making it."""
@@ -135,9 +135,9 @@ class Curves:
         """Show the job's text, and its settings as hyperparameters of the metric that picks the best model."""
         writer.add_text("job", f"```yaml\n{job.to_yaml()}```", 0)
         metric, _ = job.key_metric
-        settings = {name: value for name, value in job.as_dict().items() if name not in _OF_THE_OTHER_TASK[job.task]}
+        settings = {name: _hyperparameter(value) for name, value in flat_settings(job).items()}
         # In the run's own file: SummaryWriter.add_hparams would open another one.
-        for summary in hparams(dict(_settings(settings)), {f"validation/{metric}": 0.0}):
+        for summary in hparams(settings, {f"validation/{metric}": 0.0}):
             writer._get_file_writer().add_summary(summary, 0)
 
 
@@ -145,11 +145,12 @@ def _points(record: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None]
     """Yield ``(TensorBoard run, tag, value)`` of everything that a record holds; some numbers may be unknown."""
     for kind, scores in (("validation", record["global"]), ("validation_pooled", record.get("pooled", {}))):
         yield from ((GLOBAL, f"{kind}/{metric}", value) for metric, value in scores.items())
-    refused = [entry["site"] for entry in record["refused"]]
     if record["status"] != "initial":
-        yield GLOBAL, "round/updates", sum("weight" in site for site in record["sites"].values())
-        yield from ((GLOBAL, f"round/{how}", len(record[how])) for how in ("refused", "late", "missing"))
-        yield from ((site, "round/refused", float(site in refused)) for site in sorted({*record["sites"], *refused}))
+        who = attendance(record)
+        yield GLOBAL, "round/updates", len(who["answered"])
+        yield from ((GLOBAL, f"round/{how}", len(who[how])) for how in ("refused", "late", "missing"))
+        known = sorted({*record["sites"], *who["refused"]})
+        yield from ((site, "round/refused", float(site in who["refused"])) for site in known)
     for name, site in record["sites"].items():
         yield from ((name, f"validation/{metric}", value) for metric, value in site.get("metrics", {}).items())
         for key, (tag, unit) in _ROUND_TAGS.items():
@@ -157,10 +158,6 @@ def _points(record: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None]
             yield name, tag, value if value is None else value * unit
 
 
-def _settings(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | float]]:
-    """Yield ``section.key`` and the value of every setting, in the types that TensorBoard takes."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _settings(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value if isinstance(value, (bool, int, float, str)) else json.dumps(value)
+def _hyperparameter(value: Any) -> str | float:
+    """Return a setting in the types that TensorBoard takes."""
+    return value if isinstance(value, (bool, int, float, str)) else json.dumps(value)

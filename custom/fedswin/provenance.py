@@ -14,6 +14,7 @@ from fedswin.config import Job
 from fedswin.data.datalist import REGIONS
 from fedswin.durable import written_whole
 from fedswin.errors import FedSwinError
+from fedswin.scalars import is_count
 
 PROVENANCE = "provenance.json"
 
@@ -39,16 +40,31 @@ def write_provenance(run: Path, job: Job, command: str, **more: Any) -> None:
 
 
 def read_provenance(run: Path) -> dict[str, Any]:
-    """Return the provenance of the run, empty if there is none yet.
+    """Return the provenance of the run, in today's form if an older version wrote it; empty if there is none yet.
 
     Raises:
         FedSwinError: if it is damaged.
     """
     path = run / PROVENANCE
     try:
-        return dict(json.loads(path.read_text())) if path.exists() else {}
+        return _in_todays_form(dict(json.loads(path.read_text()))) if path.exists() else {}
     except ValueError:
         raise FedSwinError(f"{path} is damaged: it is no JSON object. Fetch or copy the run again.") from None
+
+
+def _in_todays_form(content: dict[str, Any]) -> dict[str, Any]:
+    """Sites were a list of names once, and the hash of the file that a study started from stood with the hand-over."""
+    if isinstance(content.get("sites"), list):
+        content["sites"] = {name: {} for name in content["sites"]}
+    handover = content.get("handover")
+    if isinstance(handover, dict) and "file_sha256" in handover:
+        content["parent"] = {"file_sha256": handover.pop("file_sha256"), **(content.get("parent") or {})}
+    return content
+
+
+def noted_round(content: Mapping[str, Any], name: str) -> int | None:
+    """Return the round of the model in ``global/<name>.pt``, if the provenance notes it."""
+    return content.get("models", {}).get(name, {}).get("round")
 
 
 def note_process(run: Path, first_round: int) -> None:
@@ -89,7 +105,7 @@ def holdings(job: Job, told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    return value if is_count(value) else 0
 
 
 def attendance(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -56,6 +56,10 @@ class Selection:
         # A resumed study may score anew what came before its best model: that is no time without gain.
         return replace(compared, without_gain=self.without_gain + (new["round"] > self.best["round"]))
 
+    def after_all(self, records: Sequence[Mapping[str, Any]]) -> Selection:
+        """Return the selection that has also seen ``records``, one after the other."""
+        return reduce(Selection.after, records, self)
+
     def resumed(self, chosen: Mapping[str, Any] | None, kept: Sequence[Mapping[str, Any]]) -> Selection:
         """Return the selection with which an interrupted study goes on.
 
@@ -68,7 +72,7 @@ class Selection:
             return self
         best = {key: chosen[key] for key in ("round", "global", "sites")}
         since = [record for record in kept if record["round"] > best["round"]]
-        return reduce(Selection.after, since, replace(self, best=best))
+        return replace(self, best=best).after_all(since)
 
     def _scored_part(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
         sites = {

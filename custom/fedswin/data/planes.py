@@ -40,10 +40,15 @@ def upright(volume: Array, axis: int, place: int) -> Array:
     return plane
 
 
+def aspect(axis: int, spacing: Sequence[float]) -> float:
+    """Return how many times as high as wide a voxel is in an upright plane across ``axis``."""
+    across, up = (other for other in range(3) if other != axis)
+    return spacing[up] / spacing[across]
+
+
 def square(plane: Array, axis: int, spacing: Sequence[float]) -> Array:
     """Repeat or drop rows of an upright plane across ``axis``, so that its pixels are as high as they are wide."""
-    across, up = (other for other in range(3) if other != axis)
-    ratio = spacing[up] / spacing[across]
+    ratio = aspect(axis, spacing)
     rows = np.arange(round(len(plane) * ratio)) / ratio
     taken: Array = plane[np.minimum(rows.astype(int), len(plane) - 1)]
     return taken

@@ -90,8 +90,7 @@ def _origin(weights: Weights, run: Path | None) -> _Origin:
 
 def _site(name: str, origin: _Origin) -> dict[str, str]:
     """Return the cells of a site's row in the table of the data."""
-    sites = origin.provenance.get("sites")
-    told = sites.get(name, {}) if isinstance(sites, dict) else {}  # older runs only list the names
+    told = origin.provenance.get("sites", {}).get(name, {})
     cases = told.get("cases") or {
         "training": origin.training_cases.get(name),
         "validation": ((origin.record.get("sites") or {}).get(name) or {}).get("validation_cases"),

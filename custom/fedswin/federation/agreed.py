@@ -22,8 +22,8 @@ from fedswin.config import Job, load_job
 from fedswin.data.datalist import REGIONS
 from fedswin.federation import messages
 from fedswin.federation.encoding import Tensors, misfit
-from fedswin.federation.scalars import is_count, is_kind_of_error, is_number
 from fedswin.federation.site_policy import SitePolicy, load_site_policy
+from fedswin.scalars import is_count, is_kind_of_error, is_number
 from fedswin.tasks import build_model
 from fedswin.weights.local import local_names, split
 

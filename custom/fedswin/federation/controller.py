@@ -22,6 +22,7 @@ from fedswin.federation.study import STATE, Study
 from fedswin.federation.study_folder import study_folder
 from fedswin.federation.task_sites import TaskSites
 from fedswin.federation.uploads import UploadDecomposer
+from fedswin.provenance import noted_round, read_provenance
 from fedswin.run_folder import JOB, describe_run, read_records
 from fedswin.run_lock import lock_run
 from fedswin.status import read_status
@@ -92,6 +93,7 @@ class FederatedAveraging(Controller):
             "records": read_records(folder)[int(data["known"]) :],
             "status": asdict(status) if status else None,
             "steps": self._study.steps,
+            "best": noted_round(read_provenance(folder), "best"),
             "now": time.time(),
         }
 

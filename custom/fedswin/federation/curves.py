@@ -14,9 +14,9 @@ from nvflare.app_common.widgets.streaming import AnalyticsReceiver
 from fedswin.checksum import write_sums
 from fedswin.curves import TENSORBOARD, Curves
 from fedswin.federation import messages
-from fedswin.federation.scalars import is_number
 from fedswin.federation.study_folder import study_folder
 from fedswin.run_folder import copy_shared_part
+from fedswin.scalars import is_number
 
 SHARED_PART = "shared_part"
 """Where the server's folder of a job has what can be fetched of its study."""

@@ -155,8 +155,7 @@ class Study:
                 f"{current.good} sites can take part, and federation.min_sites is {self._job.federation.min_sites}. "
                 "The server's log says which sites do not, each site's own log says why."
             )
-        known = read_provenance(self._folder).get("sites")
-        known = known if isinstance(known, dict) else {}  # the command that starts a study knows the names alone
+        known = read_provenance(self._folder).get("sites", {})
         update_provenance(self._folder, sites=dict(sorted({**known, **held}.items())))
         if not any(validation_cases):
             log.warning("No site has a validation case, so no model is scored, and the newest counts as the best.")

@@ -11,9 +11,9 @@ from fedswin.federation.aggregation.sketch import Sketch, cosine
 from fedswin.federation.global_model import Added, GlobalModel
 from fedswin.federation.refusal import UpdateRefusedError
 from fedswin.federation.round import Round
-from fedswin.federation.scalars import is_count, is_number
 from fedswin.federation.sites import Answer
 from fedswin.run_folder import Record
+from fedswin.scalars import is_count, is_number
 
 _REPORTED = ("cases", "steps", "seconds", "voxels", "memory", "bytes_up", "bytes_down")
 

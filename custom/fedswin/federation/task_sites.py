@@ -26,8 +26,8 @@ from torch import Tensor
 
 from fedswin.federation import messages
 from fedswin.federation.refusal import UpdateRefusedError
-from fedswin.federation.scalars import is_kind_of_error
 from fedswin.federation.sites import Answer, Question, StudyAbortedError
+from fedswin.scalars import is_kind_of_error
 
 _LOST = "its process of this job has ended"
 _POLL_SECONDS = 0.1

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from fedswin.curves import TENSORBOARD
-from fedswin.training.pictures import PICTURES
+from fedswin.training.pictures import KIND, PICTURES
 
 
 def collect_pictures(run: Path) -> None:
@@ -15,4 +15,4 @@ def collect_pictures(run: Path) -> None:
     From there it goes wherever the shared part of the run does. Nothing else copies a picture.
     """
     for folder in sorted((run / "sites").glob(f"*/{PICTURES}")):
-        shutil.copytree(folder, run / TENSORBOARD / folder.parent.name / "pictures", dirs_exist_ok=True)
+        shutil.copytree(folder, run / TENSORBOARD / folder.parent.name / KIND, dirs_exist_ok=True)

@@ -18,6 +18,7 @@ from fedswin.operations.admin import Federation, has_ended
 from fedswin.operations.study_table import StudyTable, record_line, record_notes
 from fedswin.operations.study_view import Step, StudyView
 from fedswin.outcome import read_outcome
+from fedswin.provenance import noted_round, read_provenance
 from fedswin.run_folder import JOB, Record, read_records
 from fedswin.run_lock import is_locked, locked_since
 from fedswin.status import Doing, Status, parse_status, read_status
@@ -55,7 +56,8 @@ def run_source(run: Path) -> Source:
         records, journals = read_records(run), _newest_entries(run)
         status = read_status(run) or _local_status(run, journals, records)
         steps = dict(_steps(journals, status.round)) if status else {}
-        return StudyView(job, records, status, ended, steps=steps, now=time.time())
+        best = noted_round(read_provenance(run), "best")
+        return StudyView(job, records, status, ended, steps=steps, now=time.time(), best_round=best)
 
     return look
 
@@ -76,6 +78,7 @@ class JobSource:
         self._status: Status | None = None
         self._steps: dict[str, Step] = {}
         self._now = 0.0
+        self._best: int | None = None
 
     def __call__(self) -> StudyView:
         """Return how far the study is now.
@@ -89,7 +92,7 @@ class JobSource:
         state = str(about["status"])
         ended = f"{state}. 'fedswin fetch {self._job_id}' brings the result." if has_ended(about) else ""
         waiting = "" if self._job else state
-        return StudyView(self._job, self._records, self._status, ended, waiting, self._steps, self._now)
+        return StudyView(self._job, self._records, self._status, ended, waiting, self._steps, self._now, self._best)
 
     def _take(self, told: dict[str, Any]) -> None:
         self._job = self._job or parse_job(told["job"], "the server's job")
@@ -97,6 +100,7 @@ class JobSource:
         self._status = parse_status(told["status"]) if told["status"] else None
         self._steps = {site: Step(*step) for site, step in told.get("steps", {}).items()}
         self._now = told.get("now", 0.0)
+        self._best = told.get("best")
 
 
 def watch(source: Source, console: Console, *, plain: bool = False) -> None:

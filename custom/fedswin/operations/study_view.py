@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import Any, NamedTuple
 
 from fedswin.config import Job
 from fedswin.run_folder import Record
-from fedswin.selection import Selection
 from fedswin.status import Status
 
 _STANDING = ("sent", "late", "refused", "gone")
@@ -82,6 +80,7 @@ class StudyView:
         waiting: what is waited for, before it has started.
         steps: how far each site is that trains.
         now: seconds since 1970, by the clock of the status.
+        best_round: the round of the model in ``best.pt``; ``None`` if the study does not say it, as older ones do not.
     """
 
     job: Job | None
@@ -91,6 +90,7 @@ class StudyView:
     waiting: str = ""
     steps: Mapping[str, Step] = field(default_factory=dict)
     now: float = 0.0
+    best_round: int | None = None
 
     @property
     def round(self) -> int:
@@ -109,12 +109,13 @@ class StudyView:
 
     @property
     def best(self) -> Best | None:
-        """The best global model so far, if any has been scored: that of ``best.pt``."""
-        if not self.job or not self.scores:
+        """The best global model so far, if any has been scored."""
+        if not self.job or not (scores := self.scores):
             return None
-        selection = reduce(Selection.after, self.records, Selection(*self.job.key_metric))
-        number = selection.best["round"] if selection.best else 0
-        return Best(number, self.scores[number]) if number in self.scores else None
+        choose = min if self.job.key_metric[1] == "min" else max
+        noted = self.best_round
+        number = noted if noted in scores else choose(scores, key=lambda key: scores[key])
+        return Best(number, scores[number])
 
     @property
     def seconds_elapsed(self) -> float | None:

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from fedswin.config import Job
+from fedswin.data.phantom.tissue import BTCV_ORGANS
+from fedswin.flat_settings import flat_settings
 from fedswin.report.wording import count, readable
 
 # The paper leaves fine-tuning to its supplement: jobs/finetune_btcv.yaml stands for it, and a test keeps these equal.
 FINETUNING: dict[str, Any] = {
-    "segmentation.classes": {
-        "spleen": 1,
-        "right_kidney": 2,
-        "left_kidney": 3,
-        "gallbladder": 4,
-        "esophagus": 5,
-        "liver": 6,
-        "stomach": 7,
-        "aorta": 8,
-        "inferior_vena_cava": 9,
-        "portal_and_splenic_veins": 10,
-        "pancreas": 11,
-        "right_adrenal_gland": 12,
-        "left_adrenal_gland": 13,
-    },
+    "segmentation.classes": BTCV_ORGANS,
     "data.spacing": [1.5, 1.5, 2.0],
     "data.hu_window": [-175.0, 250.0],
     "trainer.learning_rate": 1e-4,
@@ -66,7 +53,6 @@ _SOURCES = {
         "trainer.warmup_steps": _BTCV,
     },
 }
-_OF_THE_OTHER_TASK = {"pretrain": ("segmentation", "augmentation"), "finetune": ("pretraining",)}
 _WHOLE = ("segmentation.classes", "segmentation.nsd_tolerance")  # a mapping that is one setting
 _STUDY_LENGTH = ("federation.rounds", "federation.local_steps")  # compared as their product
 _IDENTITY = ("name", "task", "seed", "data.fold")
@@ -98,7 +84,7 @@ def deviations(job: Job) -> list[Deviation]:
     """Return every setting that differs, those first that the paper has."""
     usual = _usual(job)
     found = [_steps(job)] if job.total_steps != _STEPS[job.task] else []
-    for setting, value in _settings(job):
+    for setting, value in flat_settings(job, _WHOLE).items():
         if setting not in (*_IDENTITY, *_STUDY_LENGTH) and value != usual[setting]:
             found.append(Deviation(setting, _text(value), _text(usual[setting]), _source(job, setting)))
     return sorted(found, key=lambda deviation: not deviation.is_of_paper)
@@ -108,25 +94,9 @@ def _usual(job: Job) -> dict[str, Any]:
     """Return what each setting is compared with: the defaults, and the paper's fine-tuning."""
     content: dict[str, Any] = {"name": job.name, "task": job.task}
     if job.task == "pretrain":
-        return dict(_settings(Job.model_validate(content)))
+        return flat_settings(Job.model_validate(content), _WHOLE)
     defaults = Job.model_validate({**content, "segmentation": {"classes": {"any": 1}}})
-    return {**dict(_settings(defaults)), **FINETUNING}
-
-
-def _settings(job: Job) -> Iterator[tuple[str, Any]]:
-    """Return the settings that the job's task reads, by their names in the job file."""
-    for setting, value in _flat(job.as_dict()):
-        if not setting.startswith(_OF_THE_OTHER_TASK[job.task]):
-            yield setting, value
-
-
-def _flat(content: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in content.items():
-        name = f"{above}{key}"
-        if isinstance(value, dict) and name not in _WHOLE:
-            yield from _flat(value, f"{name}.")
-        else:
-            yield name, value
+    return {**flat_settings(defaults, _WHOLE), **FINETUNING}
 
 
 def _steps(job: Job) -> Deviation:

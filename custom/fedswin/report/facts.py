@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ from fedswin.config import Job, load_job
 from fedswin.errors import FedSwinError
 from fedswin.outcome import Outcome, read_outcome
 from fedswin.output import short_names
-from fedswin.provenance import read_provenance
+from fedswin.provenance import noted_round, read_provenance
 from fedswin.report.pictures import Picture, read_pictures
 from fedswin.run_folder import JOB, Record, read_records
 from fedswin.selection import Selection
@@ -118,7 +117,7 @@ class RunFacts:
     @property
     def unrecorded_best(self) -> int | None:
         """The round of the model in ``best.pt``, if the run was cut off before it wrote its record."""
-        noted = _round_of_best(self.provenance)
+        noted = noted_round(self.provenance, "best")
         return noted if self.best and noted != self.best["round"] else None
 
     @property
@@ -228,14 +227,10 @@ def _best(job: Job, records: Sequence[Record], provenance: Mapping[str, Any]) ->
     A run that was cut off between the two has written ``best.pt``, but not the record of its model.
     """
     by_number = {record["round"]: record for record in records}
-    if noted := by_number.get(_round_of_best(provenance)):
+    if noted := by_number.get(noted_round(provenance, "best")):
         return noted
-    selection = reduce(Selection.after, records, Selection(*job.key_metric))
+    selection = Selection(*job.key_metric).after_all(records)
     return by_number[selection.best["round"]] if selection.best else None
-
-
-def _round_of_best(provenance: Mapping[str, Any]) -> int | None:
-    return (provenance.get("models") or {}).get("best", {}).get("round")
 
 
 def _site_names(records: Sequence[Record], provenance: Mapping[str, Any]) -> list[str]:
@@ -247,7 +242,7 @@ def _site_names(records: Sequence[Record], provenance: Mapping[str, Any]) -> lis
 def _site_facts(name: str, records: Sequence[Record], provenance: Mapping[str, Any], best: Record | None) -> SiteFacts:
     lines = [record["sites"][name] for record in records if name in record["sites"]]
     scores = best["sites"].get(name, {}) if best else {}
-    said = _said_of(name, provenance)
+    said = provenance.get("sites", {}).get(name, {})
     cases = said.get("cases") or {}
     return SiteFacts(
         name=name,
@@ -264,11 +259,6 @@ def _site_facts(name: str, records: Sequence[Record], provenance: Mapping[str, A
         waiting=_sum(lines, "waiting"),
         memory=max(_values(lines, "memory"), default=None),
     )
-
-
-def _said_of(site: str, provenance: Mapping[str, Any]) -> Mapping[str, Any]:
-    sites = provenance.get("sites")
-    return sites.get(site) or {} if isinstance(sites, dict) else {}  # older runs have a list of names
 
 
 def _worst(scores: Mapping[str, float | None], worst: Callable[[Iterable[float]], float]) -> list[str]:

@@ -11,8 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import IMAGES, Event
 
 from fedswin.curves import TENSORBOARD
 from fedswin.report.wording import readable
-
-_FOLDER = "pictures"  # of a site's TensorBoard run; also what its tags begin with
+from fedswin.training.pictures import KIND
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Picture:
 
 def read_pictures(run: Path) -> tuple[Picture, ...]:
     """Return the newest picture of each kind and site in a run's shared part; none unless it was told to have some."""
-    folders = sorted((run / TENSORBOARD).glob(f"*/{_FOLDER}"))
+    folders = sorted((run / TENSORBOARD).glob(f"*/{KIND}"))
     return tuple(picture for folder in folders for picture in _read(folder))
 
 
@@ -44,5 +43,5 @@ def _read(folder: Path) -> Iterator[Picture]:
     for tag in found.Tags()[IMAGES]:
         newest = found.Images(tag)[-1]
         encoded = base64.b64encode(newest.encoded_image_string).decode()
-        title = readable(tag.removeprefix(f"{_FOLDER}/"))
+        title = readable(tag.removeprefix(f"{KIND}/"))
         yield Picture(folder.parent.name, title, newest.step, f"data:image/png;base64,{encoded}")

@@ -12,15 +12,14 @@ def provenance(run: RunFacts) -> list[tuple[str, str]]:
     """Return names and values; what an older run has not written down is left out."""
     content = run.provenance
     models, code = content.get("models") or {}, content.get("code") or {}
-    handover, parent = content.get("handover") or {}, content.get("parent") or {}
-    scenario = content.get("scenario") or {}
+    parent, scenario = content.get("parent") or {}, content.get("scenario") or {}
     known: dict[str, Any] = {
         "job, SHA-256": content.get("job_sha256") or run.job.digest,
-        "seed": content.get("seed", run.job.seed),
+        "seed": run.job.seed,
         "command": content.get("command") and f"fedswin {content['command']}",
         "code": code.get("commit") and f"commit {code['commit']}",
         "code, SHA-256": code.get("sha256"),
-        "started from, SHA-256 of the file": handover.get("file_sha256") or parent.get("file_sha256"),
+        "started from, SHA-256 of the file": parent.get("file_sha256"),
         "started from, SHA-256 of the tensors": parent.get("tensors_sha256"),
         "best model, SHA-256 of the tensors": models.get("best", {}).get("sha256"),
         "last model, SHA-256 of the tensors": models.get("last", {}).get("sha256"),

@@ -12,6 +12,8 @@ from fedswin.data.planes import Picture
 
 PICTURES = "tensorboard"
 """The folder of the pictures, in a site's own folder. They show patients, so no part of the program sends them."""
+KIND = "pictures"
+"""What the tags of pictures begin with, and the TensorBoard run of a site's pictures where they are shared."""
 
 log = logging.getLogger(__name__)
 
@@ -50,5 +52,5 @@ class PictureLog:
         if self._writer is None:
             self._writer = SummaryWriter(str(self._path), purge_step=step)
         for name, picture in pictures.items():
-            self._writer.add_image(f"pictures/{name}", picture, step, dataformats="HWC")
+            self._writer.add_image(f"{KIND}/{name}", picture, step, dataformats="HWC")
         self._writer.flush()

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from fedswin.data.datalist import Case
-from fedswin.data.planes import AXES, COLOURS, Array, busiest, upright
+from fedswin.data.planes import AXES, COLOURS, Array, aspect, busiest, upright
 from fedswin.errors import needs_extra
 
 _WINDOW = (-160, 240)  # HU, the usual soft-tissue window
@@ -45,9 +45,8 @@ def _draw_case(row: Sequence[Any], case: Case) -> None:
     label = _label(case, volume.shape)
     for axes, axis in zip(row, AXES, strict=True):
         place = busiest(label, axis)
-        across, up = (other for other in range(3) if other != axis)
         planes = (upright(volume, axis, place), upright(label, axis, place))
-        _draw_plane(axes, *planes, aspect=spacing[up] / spacing[across])
+        _draw_plane(axes, *planes, aspect=aspect(axis, spacing))
     codes = "".join(nib.aff2axcodes(stored.affine))
     size = " x ".join(f"{value:.1f}" for value in spacing)
     row[1].set_title(f"{case.image.parent.parent.name}: {size} mm, stored as {codes}", color="white", size=10)

@@ -7,6 +7,7 @@ from typing import Any
 
 from fedswin.config import Job
 from fedswin.data.label_map import label_type
+from fedswin.report.wording import listed
 from fedswin.weights.file import Weights
 
 _SCHEMA = "https://project-monai.github.io/schema/meta_schema_20240725.json"
@@ -35,7 +36,7 @@ def metadata(weights: Weights) -> dict[str, Any]:
         "version": _VERSION,
         "changelog": {_VERSION: _origin(weights)},
         **_versions(),
-        "task": f"Segmentation of {_listed(list(job.segmentation.classes))} in {_listed(list(job.data.channels))}",
+        "task": f"Segmentation of {listed(list(job.segmentation.classes))} in {listed(job.data.channels)}",
         "description": _description(job),
         "authors": owners,
         "copyright": f"{owners}. See LICENSE.",
@@ -79,7 +80,7 @@ def _image_classes(job: Job) -> str:
     if job.data.is_ct:
         low, high = job.data.hu_window
         return f"CT, {low:g} to {high:g} HU scaled to 0 to 1"
-    return f"{_listed(list(job.data.channels))}, each scaled to mean 0 and standard deviation 1 over its voxels above 0"
+    return f"{listed(job.data.channels)}, each scaled to mean 0 and standard deviation 1 over its voxels above 0"
 
 
 def _label_classes(job: Job) -> str:
@@ -126,7 +127,3 @@ def _network_data_format(job: Job) -> dict[str, Any]:
 
 def _numbered(names: list[str]) -> dict[str, str]:
     return {str(number): name for number, name in enumerate(names)}
-
-
-def _listed(names: list[str]) -> str:
-    return " and ".join([*([", ".join(names[:-1])] if names[1:] else []), names[-1]])
