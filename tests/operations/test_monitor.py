@@ -183,6 +183,7 @@ class Server:
             "status": {"round": 1, "sites": {"north": "training"}, "began": 60.0},
             "steps": {"north": [1, 2, 2.5]},
             "now": 90.0,
+            "best": 0,
         }
         self.known: list[int] = []
 
@@ -205,5 +206,6 @@ def test_a_job_is_asked_for_what_is_new(job: Job) -> None:
     assert [line["round"] for line in view.records] == [0, 1]
     assert view.status == Status(1, {"north": "training"}, began=60.0)
     assert view.sites[0].losses[-1] == 2.5
+    assert (before.best, view.best) == ((0, 3.0), (0, 3.0)), "the server knows which model best.pt holds"
     assert view.seconds_left == pytest.approx(30.0 + 2 * 60.0)  # half of the first round took half a minute
     assert "FINISHED:COMPLETED. 'fedswin fetch 17' brings the result." in shown(look())
