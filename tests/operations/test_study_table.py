@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import sys
 from statistics import fmean
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Console
 from rich.live import Live
@@ -98,6 +99,7 @@ def test_a_duration_is_in_the_units_that_a_person_would_use(seconds: float, expe
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=24))
+@example([0.0, sys.float_info.min / 2])
 def test_a_sparkline_is_highest_where_the_values_are(values: list[float]) -> None:
     line = sparkline(values)
     assert len(line) == len(values)

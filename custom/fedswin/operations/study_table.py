@@ -73,8 +73,8 @@ def sparkline(values: Sequence[float], length: int = 24) -> str:
     edges = [number * len(values) // count for number in range(count + 1)]
     means = [fmean(values[first:end]) for first, end in pairwise(edges)]
     low, high = min(means), max(means)
-    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(_BARS[round((mean - low) * scale)] for mean in means)
+    height = (high - low) or 1.0
+    return "".join(_BARS[round((mean - low) / height * (len(_BARS) - 1))] for mean in means)
 
 
 class StudyTable:
