@@ -9,28 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from fedswin.errors import FedSwinError, nearest
+from fedswin.settings import NotNegative, Positive, Section, parse_section, read_mapping
 
-Positive = Annotated[int, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
 Encoding = Literal["fp32", "fp16", "int8"]
 _NSD_TOLERANCE_MM = 1.0
-
-
-class Section(BaseModel):
-    """A group of settings: immutable, and closed to unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-SectionT = TypeVar("SectionT", bound=Section)
 
 
 class ModelSettings(Section):
@@ -372,41 +362,6 @@ def parse_job(content: dict[str, Any], where: str) -> Job:
     return parse_section(Job, content, where)
 
 
-def read_mapping(path: Path, what: str, keys: str) -> dict[str, Any]:
-    """Read a YAML file whose top level is a mapping.
-
-    Args:
-        path: the file.
-        what: what the file is, for messages: "job file".
-        keys: what it holds at least, for messages: "'name' and 'task'".
-
-    Raises:
-        FedSwinError: if the file cannot be read, or is something else.
-    """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise FedSwinError(f"{path}: cannot read the {what}: {error.strerror}.") from None
-    except yaml.YAMLError as error:
-        raise FedSwinError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise FedSwinError(f"{path}: a {what} is a mapping with at least {keys}.")
-    return content
-
-
-def parse_section(kind: type[SectionT], content: dict[str, Any], where: str) -> SectionT:
-    """Check ``content`` and return it as a ``kind``; ``where`` names its origin in error messages.
-
-    Raises:
-        FedSwinError: if a key or value is wrong.
-    """
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        lines = [_explain(kind, dict(problem)) for problem in error.errors()]
-        raise FedSwinError(f"{where}: " + "; ".join(lines)) from None
-
-
 def _override(content: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals:
@@ -417,30 +372,6 @@ def _override(content: dict[str, Any], override: str) -> None:
         if not isinstance(content, dict):
             raise FedSwinError(f"--set {override}: '{section}' is a value, not a section.")
     content[last] = yaml.safe_load(value)
-
-
-def _explain(kind: type[Section], problem: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        *sections, key = problem["loc"]
-        return f"unknown key '{where}'{nearest(str(key), _section_at(kind, sections).model_fields)}"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
-
-
-def _section_at(section: type[Section], location: Sequence[str | int]) -> type[Section]:
-    for part in location:
-        if part in section.model_fields:  # or it is a place in a list of sections, or a name in a mapping of them
-            section = next(_sections_in(section.model_fields[str(part)].annotation), section)
-    return section
-
-
-def _sections_in(annotation: Any) -> Iterator[type[Section]]:
-    if parts := get_args(annotation):
-        for part in parts:
-            yield from _sections_in(part)
-    elif isinstance(annotation, type) and issubclass(annotation, Section):
-        yield annotation
 
 
 def _pretraining_problem(job: Job) -> str | None:

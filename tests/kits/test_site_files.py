@@ -19,11 +19,11 @@ from nvflare.app_opt.job_launcher.study_runtime import load_study_runtime_file
 from nvflare.private.fed.utils.app_authz import AppAuthzService
 
 from fedswin.cli import app
-from fedswin.config import parse_section
 from fedswin.federation.site_policy import SitePolicy, load_site_policy
 from fedswin.kits.manifest import check_manifest, fingerprint
 from fedswin.kits.policy import restrict_server, restrict_site
 from fedswin.kits.provision import provision
+from fedswin.settings import parse_section
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PLAN: dict[str, Any] = {

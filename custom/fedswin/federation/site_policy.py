@@ -9,8 +9,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fedswin.config import Section, parse_section, read_mapping
 from fedswin.federation import messages
+from fedswin.settings import Section, parse_section, read_mapping
 
 SITE_POLICY = Path("local", "site.yaml")
 """Where a kit has it."""

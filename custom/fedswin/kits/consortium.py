@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from fedswin.config import Section, parse_section, read_mapping
 from fedswin.kits.authority import AUTHORITY_DAYS
+from fedswin.settings import Section, parse_section, read_mapping
 
 AUTHORITY = "authority"
 """The folder of the certificate authority, beside the kits."""

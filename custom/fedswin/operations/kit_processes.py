@@ -16,12 +16,12 @@ from pathlib import Path
 import psutil
 from pydantic import Field
 
-from fedswin.config import Section, parse_section
 from fedswin.durable import written_whole
 from fedswin.errors import FedSwinError
 from fedswin.federation import messages
 from fedswin.kits.consortium import SERVER
 from fedswin.operations.process_family import MARK_VARIABLE, end_family, family
+from fedswin.settings import Section, parse_section
 
 FEDERATION = "federation.json"
 """The record of a federation, in its folder."""

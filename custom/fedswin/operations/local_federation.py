@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import psutil
 import yaml
 
-from fedswin.config import parse_section
 from fedswin.data.datalist import DATALIST, site_folders
 from fedswin.errors import FedSwinError
 from fedswin.kits.consortium import SERVER, Consortium
@@ -31,6 +30,7 @@ from fedswin.operations.kit_processes import (
 )
 from fedswin.output import staged
 from fedswin.run_lock import lock_run
+from fedswin.settings import parse_section
 
 LEAD = "lead@localhost.org"
 """The person who submits jobs; the name of their kit."""

@@ -22,12 +22,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from fedswin.config import Positive, Section, parse_section, read_mapping
 from fedswin.data.convert.walk import walk
 from fedswin.data.dealing.collection import read_collection
 from fedswin.data.dealing.plan import By
 from fedswin.errors import FedSwinError
 from fedswin.operations.site_names import SITE_NAME_RULE, is_site_name
+from fedswin.settings import Positive, Section, parse_section, read_mapping
 
 _WAYS = ("phantom", "shard", "sites")
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
