@@ -30,6 +30,9 @@ class ModelSettings(Section):
     """C, the width of the first stage."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
+    attention: Literal["windowed", "monai"] = "windowed"
+    """How the windows' attention is worked out: a few windows at a time and again in the backward pass, or by MONAI's
+    own modules, with more time and memory. Parameters and results are the same, these to rounding."""
 
 
 class DataSettings(Section):

@@ -39,6 +39,14 @@ def test_every_reconstruction_head_gives_a_volume_of_the_views_shape(head: str) 
     assert model.reconstruction(torch.rand(2, 192, 2, 2, 2)).shape == (2, 1, 64, 64, 64)  # type: ignore[misc]
 
 
+def test_one_transposed_convolution_is_what_torch_does_for_it() -> None:
+    head = build_pretrainer(job(roi=96)).reconstruction
+    assert isinstance(head, nn.ConvTranspose3d)
+    bottleneck = torch.rand(2, 192, 3, 2, 1)
+    theirs = nn.functional.conv_transpose3d(bottleneck, head.weight, head.bias, stride=32)
+    torch.testing.assert_close(head(bottleneck), theirs)
+
+
 @pytest.mark.parametrize("present", [tasks for n in (1, 2, 3) for tasks in itertools.combinations(TASKS, n)])
 def test_a_task_without_weight_has_no_head_no_prediction_and_no_bytes(present: tuple[str, ...]) -> None:
     model = build_pretrainer(job(reconstruction_head="deconv5", loss_weights={task: task in present for task in TASKS}))

@@ -1,4 +1,4 @@
-"""A file for what libraries log and warn of, which a person at the terminal need not see."""
+"""A file for what fedswin and the libraries log and warn of, which a person at the terminal need not see."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def library_log(path: Path) -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
+    logging.getLogger("fedswin").setLevel(logging.INFO)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         logging.captureWarnings(True)

@@ -6,6 +6,7 @@ import torch
 from monai.networks.nets import SwinUNETR
 
 from fedswin.config import Job
+from fedswin.swin.encoder import set_attention
 
 
 def build_segmenter(job: Job) -> SwinUNETR:
@@ -15,9 +16,11 @@ def build_segmenter(job: Job) -> SwinUNETR:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
-        return SwinUNETR(
+        network = SwinUNETR(
             in_channels=len(job.data.channels),
             out_channels=1 + len(job.segmentation.classes),
             feature_size=job.model.feature_size,
             use_checkpoint=job.model.gradient_checkpointing,
         )
+    set_attention(network, job.model)
+    return network

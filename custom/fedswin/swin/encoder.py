@@ -6,6 +6,7 @@ from monai.networks.nets.swin_unetr import SwinTransformer
 from torch import nn
 
 from fedswin.config import ModelSettings
+from fedswin.swin.blocks import use_windowed_attention
 
 DEPTHS = (2, 2, 2, 2)
 HEADS = (3, 6, 12, 24)
@@ -19,7 +20,7 @@ def build_encoder(settings: ModelSettings) -> SwinTransformer:
     It maps (B, 1, X, Y, Z) to five feature maps; the last one, the bottleneck, has the shape
     (B, 16 C, X/32, Y/32, Z/32). MONAI's ``SwinUNETR`` holds the same module as ``swinViT``.
     """
-    return SwinTransformer(
+    encoder = SwinTransformer(
         in_chans=1,
         embed_dim=settings.feature_size,
         window_size=WINDOW,
@@ -30,3 +31,11 @@ def build_encoder(settings: ModelSettings) -> SwinTransformer:
         norm_layer=nn.LayerNorm,
         spatial_dims=3,
     )
+    set_attention(encoder, settings)
+    return encoder
+
+
+def set_attention(network: nn.Module, settings: ModelSettings) -> None:
+    """Let MONAI's Swin stages within ``network`` attend as ``model.attention`` says."""
+    if settings.attention == "windowed":
+        use_windowed_attention(network)

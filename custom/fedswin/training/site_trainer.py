@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from fedswin.config import Job
@@ -20,6 +22,8 @@ from fedswin.training.pictures import PictureLog
 from fedswin.training.proximal import ProximalTerm
 from fedswin.training.scores import Validation
 from fedswin.training.trainer import Trainer, make_deterministic, pick_device
+
+log = logging.getLogger(__name__)
 
 AddScalar = Callable[[str, float, int], None]
 """Takes a tag, a value and a step, as ``SummaryWriter.add_scalar`` does."""
@@ -71,6 +75,12 @@ class SiteTrainer:
         make_deterministic(job)
         keep_freed_memory()
         device = pick_device(job)
+        log.info(
+            "Training on %s, %s CPU threads, window attention: %s.",
+            device,
+            torch.get_num_threads(),
+            job.model.attention,
+        )
         self._job = job
         self._device = device
         self._regions = site.regions

@@ -43,6 +43,8 @@ def make_deterministic(job: Job) -> None:
     """
     if job.trainer.cpu_threads:
         torch.set_num_threads(job.trainer.cpu_threads)
+    # Nothing here reads memory that it has not written, so there is no need to fill it first.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.use_deterministic_algorithms(True, warn_only=pick_device(job).type == "cuda")
 
 
