@@ -91,7 +91,7 @@ def test_mri_is_scaled_by_channel_over_what_is_above_0(tmp_path: Path) -> None:
     job = small(next(path for path in JOBS if "task05" in path.stem))
     site = write_site(tmp_path / "site", job)
 
-    image = Volumes(site.cases("training"), job)[0]["image"]
+    image = Volumes(site.cases("training"), job)[0].image()
     for channel in image:
         inside = channel[channel != 0]
         assert float(inside.mean()) == pytest.approx(0, abs=1e-3)

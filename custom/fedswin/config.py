@@ -55,7 +55,8 @@ class DataSettings(Section):
     """Cases of training and validation that a site may skip because something is wrong with their files, which its own
     log then says; with more of them it takes no part."""
     cache: Literal["memory", "disk"] = "memory"
-    """Where preprocessed volumes are kept: in RAM, or below ``FEDSWIN_CACHE`` (default ``~/.cache/fedswin``)."""
+    """Where preprocessed volumes are kept, in 16 bits: in RAM, or below ``FEDSWIN_CACHE`` (``~/.cache/fedswin`` without
+    it), where all jobs share them, up to ``FEDSWIN_CACHE_GB`` (without it, until a tenth of the disk is left)."""
 
     @property
     def is_ct(self) -> bool:
@@ -297,7 +298,7 @@ class Job(Section):
         """The values that a site tells of each training step: losses, and how the step went."""
         pull = ["proximal"] if self.federation.proximal else []
         of_the_step = ["learning_rate", "gradient_norm", "steps_per_second", "voxels_per_second", "memory_megabytes"]
-        return [*self._losses, *pull, *of_the_step]
+        return [*self._losses, *pull, *of_the_step, "waiting_seconds"]
 
     @property
     def voxels_per_step(self) -> int:

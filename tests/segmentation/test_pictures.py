@@ -56,5 +56,5 @@ def test_a_task_draws_its_first_case_as_it_was_predicted_without_predicting_anew
     width = picture.shape[1] // 3
     plain, own, guess = (coloured(picture[:, start : start + width]).sum() for start in (0, width, 2 * width))
     assert plain == 0
-    right, front, head = task._validation[0]["image"].shape[1:]
+    right, front, head = task._validation[0].shape
     assert guess == right * front + right * head + front * head > own > 0

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import monai
 import numpy as np
 import torch
-from monai.data import CacheDataset, Dataset, PersistentDataset
 from monai.transforms import (
     Compose,
     CropForegroundd,
@@ -27,14 +27,15 @@ from monai.transforms import (
 )
 from torch import Tensor
 
+from fedswin.checksum import file_sha256
 from fedswin.config import DataSettings, Job
 from fedswin.data.cache import cache_folder
 from fedswin.data.datalist import Case
+from fedswin.data.disk_cache import DiskCache
+from fedswin.data.prepared import Arrays, Prepared, as_kept
 
-Item = dict[str, Tensor]
-"""A preprocessed case in RAS: ``image`` (channels, X, Y, Z), float32, for CT of 0 to 1. For fine-tuning also ``label``
-(1, X, Y, Z), uint8 class indices, and the flat indices of its ``label_fg_indices`` and ``label_bg_indices``."""
-
+_FORMAT = 1
+"""Of what is kept of a case. A change of `preprocessing` or `as_kept` that changes a bit needs another one."""
 _AIR_HU = -500.0
 _REDRAWS = 20
 
@@ -42,8 +43,10 @@ _REDRAWS = 20
 def preprocessing(job: Job) -> Compose:
     """Return the deterministic part of loading: RAS, spacing, intensities, foreground crop, padding.
 
-    It maps ``{"image": path}`` (for fine-tuning also ``"label": path`` and ``"class_indices": {label value: class
-    index}``) to an `Item`. A pre-training job has no label key anywhere, so it cannot open one.
+    It maps ``{"image": path}`` to ``image`` (channels, X, Y, Z), float32, for CT of 0 to 1. For fine-tuning it maps
+    ``"label": path`` and ``"class_indices": {label value: class index}`` to ``label`` (1, X, Y, Z), uint8 class
+    indices, and the flat indices of its ``label_fg_indices`` and ``label_bg_indices``. A pre-training job has no label
+    key anywhere, so it cannot open one.
     """
     finetuning = job.task == "finetune"
     keys = ["image", "label"] if finetuning else ["image"]
@@ -68,7 +71,7 @@ def to_class_indices(label: Tensor, indices: Mapping[int, int]) -> Tensor:
 
 
 class Volumes:
-    """The preprocessed cases of one split, in memory or on disk.
+    """The preprocessed cases of one split, in memory or on disk, with the same bits in both.
 
     Args:
         cases: the cases; for fine-tuning each must have a label.
@@ -81,16 +84,17 @@ class Volumes:
 
     def __init__(self, cases: Sequence[Case], job: Job, progress: Callable[[str], None] = lambda _: None) -> None:
         entries = [_entry(case, job) for case in cases]
-        self._dataset = _dataset(entries, preprocessing(job), job.data.cache)
-        for number in range(len(entries)):
-            self._dataset[number]
-            progress(f"read case {number + 1} of {len(entries)}")
+        kept = _keeper(job)
+        self._cases: list[Prepared] = []
+        for number, entry in enumerate(entries, start=1):
+            self._cases.append(Prepared(kept(entry), job.data))
+            progress(f"read case {number} of {len(entries)}")
 
     def __len__(self) -> int:
-        return len(self._dataset)
+        return len(self._cases)
 
-    def __getitem__(self, number: int) -> Item:
-        return dict(self._dataset[number])
+    def __getitem__(self, number: int) -> Prepared:
+        return self._cases[number]
 
 
 def case_order(cases: int, first: int, count: int, rng_of_epoch: Callable[[int], np.random.Generator]) -> list[int]:
@@ -100,16 +104,15 @@ def case_order(cases: int, first: int, count: int, rng_of_epoch: Callable[[int],
     return [int(orders[draw // cases][draw % cases]) for draw in draws]
 
 
-def random_crop(volume: Tensor, data: DataSettings, rng: np.random.Generator) -> Tensor:
-    """Cut a random sub-volume of ``data.roi`` from ``volume`` (1, X, Y, Z).
+def random_crop(volume: Prepared, data: DataSettings, rng: np.random.Generator) -> Tensor:
+    """Cut a random sub-volume of ``data.roi`` (channels, X, Y, Z) from ``volume``.
 
     A crop with less than 1 % of its voxels above air is drawn again, at most 20 times; then it is taken
     as it is.
     """
     for _ in range(_REDRAWS):
-        starts = [int(rng.integers(size - side + 1)) for size, side in zip(volume.shape[1:], data.roi, strict=True)]
-        x, y, z = (slice(start, start + side) for start, side in zip(starts, data.roi, strict=True))
-        crop = volume[:, x, y, z]
+        starts = [int(rng.integers(size - side + 1)) for size, side in zip(volume.shape, data.roi, strict=True)]
+        crop = volume.image(tuple(slice(start, start + side) for start, side in zip(starts, data.roi, strict=True)))
         if (crop > air_level(data)).float().mean() >= 0.01:
             break
     return crop
@@ -122,9 +125,10 @@ def air_level(data: DataSettings) -> float:
 
 
 def _windowed(keys: Sequence[str], data: DataSettings) -> list[Callable[..., Any]]:
+    level = air_level(data)
     return [
         ScaleIntensityRanged("image", *data.hu_window, 0.0, 1.0, clip=True),
-        CropForegroundd(keys, source_key="image", select_fn=_AboveAir(data), allow_smaller=True),
+        CropForegroundd(keys, source_key="image", select_fn=lambda image: image > level, allow_smaller=True),
     ]
 
 
@@ -133,16 +137,6 @@ def _standardised(keys: Sequence[str], data: DataSettings) -> list[Callable[...,
         CropForegroundd(keys, source_key="image", allow_smaller=True),
         NormalizeIntensityd("image", nonzero=True, channel_wise=True),
     ]
-
-
-class _AboveAir:
-    """Tells body from air in a windowed image; a class, so that a cache on disk can name it."""
-
-    def __init__(self, data: DataSettings) -> None:
-        self.level = air_level(data)
-
-    def __call__(self, image: Tensor) -> Tensor:
-        return image > self.level
 
 
 def _grid_and_intensities(data: DataSettings, keys: list[str]) -> list[Callable[..., Any]]:
@@ -173,22 +167,35 @@ class _ClassIndices(Transform):
 
 
 def _entry(case: Case, job: Job) -> dict[str, Any]:
-    entry: dict[str, Any] = {"image": str(case.image), "stamp": _stamp(case.image), "settings": repr(job.data)}
+    entry: dict[str, Any] = {"image": str(case.image)}
     if job.task == "finetune":
         if case.label is None:
             raise ValueError(f"{case.image} has no label")
-        entry |= {"label": str(case.label), "stamp_of_label": _stamp(case.label)}
-        entry["class_indices"] = case.annotation.class_indices(job.segmentation)
+        entry |= {"label": str(case.label), "class_indices": case.annotation.class_indices(job.segmentation)}
     return entry
 
 
-def _stamp(path: Path) -> list[int]:
-    """What changes when the file does; a cache on disk is keyed by the whole entry."""
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
+def _keeper(job: Job) -> Callable[[dict[str, Any]], Arrays]:
+    """Return what makes of the files of a case what is kept of it."""
+    prepare = preprocessing(job)
+
+    def make(entry: dict[str, Any]) -> Arrays:
+        return as_kept(prepare(entry), job.data)
+
+    if job.data.cache == "memory":
+        return make
+    cache = DiskCache(cache_folder())
+    return lambda entry: cache.get(_identity(entry, job.data), lambda: make(entry))
 
 
-def _dataset(entries: list[dict[str, Any]], transform: Compose, cache: str) -> Dataset:
-    if cache == "memory":
-        return CacheDataset(entries, transform, runtime_cache=True, progress=False, copy_cache=False, num_workers=None)
-    return PersistentDataset(entries, transform, cache_dir=cache_folder())
+def _identity(entry: Mapping[str, Any], data: DataSettings) -> dict[str, Any]:
+    """Return all that decides what is kept of a case: contents of files, not their names or ages."""
+    return {
+        "format": _FORMAT,
+        "monai": monai.__version__,
+        "files": {key: file_sha256(Path(entry[key])) for key in ("image", "label") if key in entry},
+        "class_indices": sorted(entry.get("class_indices", {}).items()),
+        "hu_window": data.hu_window if data.is_ct else None,
+        "spacing": data.spacing,
+        "roi": data.roi,  # what is smaller is padded to it
+    }

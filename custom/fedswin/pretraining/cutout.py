@@ -45,14 +45,13 @@ def draw_mask(shape: Sequence[int], rate: float, rng: np.random.Generator) -> np
         A boolean array of ``shape`` (X, Y, Z), true where the voxel is dropped.
     """
     mask = np.zeros(shape, dtype=bool)
-    wanted = int(np.ceil(rate * mask.size))
-    missing = wanted
+    missing = int(np.ceil(rate * mask.size))
     while missing > 0:
         box = _draw_box(shape, rng)
-        fresh = ~mask[box]
-        slices = int(np.searchsorted(np.cumsum(fresh.sum(axis=(1, 2))), missing)) + 1
+        fresh = np.cumsum(np.count_nonzero(~mask[box], axis=(1, 2)))
+        slices = int(np.searchsorted(fresh, missing)) + 1
         mask[box][:slices] = True
-        missing = wanted - int(mask.sum())
+        missing -= int(fresh[:slices][-1])
     return mask
 
 

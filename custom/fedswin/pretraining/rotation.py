@@ -22,5 +22,7 @@ def rotate(volumes: Tensor, turns: Tensor, axis: str) -> Tensor:
 
     The sides of the plane of rotation must be equal.
     """
-    plane = _PLANES[axis]
-    return torch.stack([torch.rot90(volume, int(turn), plane) for volume, turn in zip(volumes, turns, strict=True)])
+    turned = torch.empty_like(volumes)
+    for place, volume, turn in zip(turned, volumes, turns.tolist(), strict=True):
+        place.copy_(torch.rot90(volume, turn, _PLANES[axis]))
+    return turned

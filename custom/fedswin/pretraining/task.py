@@ -118,7 +118,7 @@ class PretrainingTask:
             lambda epoch: generator(job.seed, self._site, split, "order", epoch),
         )
         rng = generator(job.seed, self._site, split, "views", number)
-        crops = torch.stack([random_crop(volumes[case]["image"], job.data, rng) for case in order])
+        crops = torch.stack([random_crop(volumes[case], job.data, rng) for case in order])
         pair = torch.cat([crops, crops])
         turns = draw_rotations(len(pair), rng)
         target = rotate(pair, turns, job.pretraining.rotation_axis)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from fedswin.config import Job
 from fedswin.data.datalist import Site
-from fedswin.data.loading import Item, Volumes, case_order
+from fedswin.data.loading import Volumes, case_order
 from fedswin.data.planes import Picture
+from fedswin.data.prepared import Prepared
 from fedswin.seeds import generator, integer
 from fedswin.segmentation.augmentation import training_transforms
 from fedswin.segmentation.inference import predict_classes
@@ -86,9 +87,9 @@ class SegmentationTask:
         self.model.eval()
         scores = []
         for number, case in enumerate(self._validation_cases):
-            item = self._validation[number]
-            predicted = predict_classes(self.model, item["image"], self._job, self._device)
-            scores.append(dice_by_class(predicted, item["label"], classes, case.annotation.annotated))
+            volume = self._validation[number]
+            predicted = predict_classes(self.model, volume.image(), self._job, self._device)
+            scores.append(dice_by_class(predicted, volume.label(), classes, case.annotation.annotated))
             if number == 0:
                 self._first_predicted = predicted.to(torch.uint8)
         self.model.train()
@@ -98,14 +99,14 @@ class SegmentationTask:
         """Draw the first validation case, with its label and with what `validate` has predicted; none without one."""
         if self._first_predicted is None:
             return {}
-        item, spacing = self._validation[0], self._job.data.spacing or (1.0, 1.0, 1.0)
-        return {"segmentation": segmentation_picture(item["image"], item["label"], self._first_predicted, spacing)}
+        volume, spacing = self._validation[0], self._job.data.spacing or (1.0, 1.0, 1.0)
+        return {"segmentation": segmentation_picture(volume.image(), volume.label(), self._first_predicted, spacing)}
 
     def _count_annotated(self) -> dict[str, int]:
         counts = Counter(index for indices in self._annotated for index in indices)
         return {name: counts[index] for name, index in self._job.segmentation.class_indices.items()}
 
-    def _crop(self, item: Item, batch: int, place: int) -> Item:
+    def _crop(self, volume: Prepared, batch: int, place: int) -> dict[str, Tensor]:
         self._transforms.set_random_state(seed=integer(self._job.seed, self._site, "crop", batch, place))
-        [crop] = self._transforms(item)
+        [crop] = self._transforms(volume.stored())
         return crop

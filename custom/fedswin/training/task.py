@@ -15,7 +15,8 @@ class Task(Protocol):
     """A model, its loss on one batch, and its score on the validation cases.
 
     A batch is a function of its number alone, so a task keeps no position and needs no state of its own when a study
-    is resumed. A process that trains alone takes batch s in step s of the study; see `Ranks.batch_number`.
+    is resumed. While the model trains on a batch, a thread makes the next one: `batch` must not touch what `losses`
+    does. A process that trains alone takes batch s in step s of the study; see `Ranks.batch_number`.
     """
 
     @property
@@ -43,7 +44,10 @@ class Task(Protocol):
         ...
 
     def losses(self, batch: Any) -> dict[str, Tensor]:
-        """Return the scalar ``loss`` to minimise and its parts, each under its own name."""
+        """Return the scalar ``loss`` to minimise and its parts, each under its own name.
+
+        The tensors of ``batch`` are on the CPU or on the model's device.
+        """
         ...
 
     def validate(self) -> Validation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from fedswin.config import Job
 from fedswin.errors import FedSwinError
 from fedswin.training.distributed import ALONE, Ranks, RoundFailedError
 from fedswin.training.memory import memory_in_use
+from fedswin.training.prefetch import made_ahead, on_device
 from fedswin.training.proximal import ProximalTerm
 from fedswin.training.schedule import warmup_cosine
 from fedswin.training.scores import mean_scores
@@ -99,11 +101,14 @@ class Trainer:
         """
         self.task.model.train()
         history = []
-        for step in range(first, first + steps):
-            started = time.perf_counter()
-            values = self._step(step, proximal)
-            history.append(values)
-            log(step, values | self._speed(time.perf_counter() - started))
+        with closing(made_ahead(self._batch, range(first, first + steps))) as batches:
+            for step in range(first, first + steps):
+                started = time.perf_counter()
+                with self._ranks.agreeing():
+                    batch, waited = next(batches)
+                values = self._step(step, batch, proximal)
+                history.append(values)
+                log(step, values | self._speed(time.perf_counter() - started) | {"waiting_seconds": waited})
         return self._ranks.mean(mean_scores(history))
 
     def _speed(self, seconds: float) -> dict[str, float]:
@@ -114,12 +119,16 @@ class Trainer:
             "memory_megabytes": memory_in_use(self._device) / 1e6,
         }
 
-    def _step(self, step: int, proximal: ProximalTerm | None) -> dict[str, float]:
+    def _batch(self, step: int) -> Any:
+        device = next(self.task.model.parameters()).device  # self._device may leave open which GPU
+        return on_device(self.task.batch(self._ranks.batch_number(step)), device)
+
+    def _step(self, step: int, batch: Any, proximal: ProximalTerm | None) -> dict[str, float]:
         settings = self._job.trainer
         rate = warmup_cosine(step, settings.learning_rate, settings.warmup_steps, self._job.total_steps)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        losses = self._losses(step, proximal)
+        losses = self._losses(batch, proximal)
         self._optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()
         norm = torch.nn.utils.clip_grad_norm_(self.task.model.parameters(), settings.gradient_clip or float("inf"))
@@ -132,9 +141,7 @@ class Trainer:
         self._optimizer.step()
         return values | {"learning_rate": rate, "gradient_norm": float(norm)}
 
-    def _losses(self, step: int, proximal: ProximalTerm | None) -> dict[str, Tensor]:
-        with self._ranks.agreeing():
-            batch = self.task.batch(self._ranks.batch_number(step))
+    def _losses(self, batch: Any, proximal: ProximalTerm | None) -> dict[str, Tensor]:
         amp = self._job.trainer.amp and self._device.type == "cuda"
         with torch.autocast(self._device.type, torch.bfloat16, enabled=amp):
             losses: dict[str, Tensor] = self._objective(batch, proximal)

@@ -15,7 +15,7 @@ from monai.data.utils import compute_shape_offset
 from data.check.small_site import LABEL, hu
 from end_to_end import tiny
 from fedswin.config import DataSettings, Job
-from fedswin.data.cache import cached_bytes
+from fedswin.data.cache import bytes_of, cached_bytes, entries
 from fedswin.data.check.fit import resampled_shape
 from fedswin.data.check.survey import survey
 from fedswin.data.datalist import Case, write_datalist
@@ -86,6 +86,7 @@ def test_a_spacing_over_four_times_off_is_named(tmp_path: Path, spacing: float, 
 
 class Usage(NamedTuple):
     free: int
+    total: int = 0
 
 
 @pytest.mark.parametrize("task", [tiny.PRETRAIN, tiny.FINETUNE], ids=["pretrain", "finetune"])
@@ -97,9 +98,9 @@ def test_the_estimate_of_the_cache_bounds_what_is_written(
     [case] = survey(folder).sites[0].site.cases("training")
     settings = job(task, cache="disk", spacing=[1.5, 1.5, 1.5])
     Volumes([case], settings)
-    [written] = (tmp_path / "cache").glob("*.pt")
+    [written] = entries(tmp_path / "cache")
     estimate = cached_bytes(settings, resampled_shape(Grid((66, 40, 36), (2.0, 2.0, 2.0)), settings.data))
-    assert 0.7 * estimate < written.stat().st_size < estimate + 10_000
+    assert 0.7 * estimate < bytes_of(written) < estimate + 10_000
 
 
 def test_a_disk_too_small_for_the_cache_is_named_with_both_numbers(
@@ -108,7 +109,7 @@ def test_a_disk_too_small_for_the_cache_is_named_with_both_numbers(
     monkeypatch.setenv("FEDSWIN_CACHE", str(tmp_path / "not yet" / "cache"))
     for name in "ab":
         write_site(tmp_path / "sites" / name)
-    needed = 2 * 40**3 * 4
+    needed = 2 * 40**3 * 2
 
     def problems_with(free: int, **data: str) -> list[str]:
         monkeypatch.setattr("shutil.disk_usage", {tmp_path: Usage(free)}.__getitem__)  # the nearest folder that exists
@@ -117,4 +118,8 @@ def test_a_disk_too_small_for_the_cache_is_named_with_both_numbers(
     assert problems_with(needed, cache="disk") == []
     assert problems_with(needed - 1) == []
     assert len(problems_with(needed - 1, cache="disk")) == 1
-    assert problems_with(1000, cache="disk") == ["2 cases may take 0.000512 GB, and 1e-06 GB are free"]
+    assert problems_with(1000, cache="disk") == ["2 cases may take 0.000256 GB, and the cache may take 1e-06 GB"]
+    monkeypatch.setenv("FEDSWIN_CACHE_GB", "0.0001")
+    assert len(problems_with(needed, cache="disk")) == 1
+    monkeypatch.setenv("FEDSWIN_CACHE_GB", "0.1")
+    assert problems_with(needed, cache="disk") == []

@@ -30,7 +30,7 @@ LOSSES = {"loss", "inpainting", "rotation", "contrastive"}
 METRICS = {"pretrain": LOSSES | {"rotation_accuracy"}, "finetune": {"dice", "dice_lump"}}
 TRAINING = {"pretrain": LOSSES, "finetune": {"loss"}}
 OF_THE_OPTIMIZER = {"learning_rate", "gradient_norm"}
-OF_EACH_STEP = {"steps_per_second", "voxels_per_second", "memory_megabytes"}
+OF_EACH_STEP = {"steps_per_second", "voxels_per_second", "memory_megabytes", "waiting_seconds"}
 COUNTS = {"cases", "validation_cases", "steps", "seconds", "bytes_up", "bytes_down", "previous", "voxels", "memory"}
 WORDS = {
     *("", "ok", "eof", "_ok", "success", "study", "fed.event", "fed.analytix_log_stats", "fedswin_alive"),

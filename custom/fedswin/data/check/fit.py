@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 from fedswin.config import DataSettings, Job
-from fedswin.data.cache import cache_folder, cached_bytes
+from fedswin.data.cache import BOUND, cache_folder, cache_limit, cached_bytes
 from fedswin.data.check.finding import Finding, place
 from fedswin.data.check.site import SiteReport
 from fedswin.data.datalist import DATALIST, Site
@@ -35,7 +33,7 @@ def resampled_shape(grid: Grid, data: DataSettings) -> tuple[int, ...]:
 
 
 def room_for_cache(reports: Sequence[SiteReport], job: Job) -> list[Finding]:
-    """Warn if the disk has no room for what ``data.cache: disk`` may write for all sites of this machine together."""
+    """Warn if the cache has no room for what ``data.cache: disk`` may write for all sites of this machine together."""
     if job.data.cache != "disk":
         return []
     grids = [
@@ -45,11 +43,11 @@ def room_for_cache(reports: Sequence[SiteReport], job: Job) -> list[Finding]:
         if found.grid and found.split != "test" and (found.case.label or job.task == "pretrain")
     ]
     needed = sum(cached_bytes(job, resampled_shape(grid, job.data)) for grid in grids)
-    free = shutil.disk_usage(_existing(cache_folder())).free
-    if needed <= free:
+    limit = cache_limit(cache_folder())
+    if needed <= limit:
         return []
-    problem = f"{len(grids)} cases may take {needed / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free"
-    fix = "Free space, set FEDSWIN_CACHE to a folder on a larger disk, or set data.cache to memory."
+    problem = f"{len(grids)} cases may take {needed / 1e9:.3g} GB, and the cache may take {limit / 1e9:.3g} GB"
+    fix = f"Free space, raise {BOUND}, set FEDSWIN_CACHE to a folder on a larger disk, or set data.cache to memory."
     return [Finding("warning", f"data.cache: disk, in {cache_folder()}", problem, fix)]
 
 
@@ -82,7 +80,3 @@ def _far_spacing(grid: Grid, data: DataSettings) -> tuple[str, str] | None:
 
 def _by(sizes: Sequence[float]) -> str:
     return " × ".join(f"{round(size, 2):g}" for size in sizes)
-
-
-def _existing(folder: Path) -> Path:
-    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
