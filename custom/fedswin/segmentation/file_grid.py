@@ -54,7 +54,7 @@ class FileGrid:
         Args:
             labels: as `empty` returns it.
             first: the block's first plane.
-            probabilities: (classes, X, Y, planes) on the model's grid, at least two planes.
+            probabilities: (classes, X, Y, planes) on the model's grid.
         """
         last = first + probabilities.shape[-1] - 1
         low = -math.inf if first == 0 else first
@@ -80,7 +80,7 @@ class FileGrid:
 
 def _likeliest(probabilities: Tensor, places: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Interpolate ``probabilities`` (classes, X, Y, Z) at ``places`` (…, 3); return the likeliest class of each."""
-    centre = (np.array(probabilities.shape[1:]) - 1) / 2
+    centre = np.maximum(np.array(probabilities.shape[1:]) - 1, 1) / 2  # of a single plane, all is at its start
     points = torch.from_numpy(np.ascontiguousarray(((places - centre) / centre)[None, ..., ::-1])).to(probabilities)
     values = F.grid_sample(probabilities[None], points, padding_mode="border", align_corners=True)[0]
     return values.argmax(0).to(torch.uint8).cpu().numpy()

@@ -9,21 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from monai.inferers import sliding_window_inference
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedswin.config import Job
 from fedswin.data.loading import image_preprocessing
-from fedswin.segmentation.chunks import plan_chunks, window_starts
 from fedswin.segmentation.ensemble import Ensemble
 from fedswin.segmentation.file_grid import FileGrid
+from fedswin.segmentation.windows import finished_logits, starts_by_axis
 
 WindowProgress = Callable[[int, int], None]
 """Called with ``(windows done, windows in all)``."""
-
-_MOST_PROBABILITIES = 2**29
-"""Class probabilities held at a time, 2 GiB: a 512 x 512 x 600 scan with 14 classes has 9 GB on its own grid."""
 
 
 def predict_classes(model: nn.Module, image: Tensor, job: Job, device: torch.device) -> Tensor:
@@ -38,7 +34,8 @@ def predict_classes(model: nn.Module, image: Tensor, job: Job, device: torch.dev
     Returns:
         Class indices on the CPU, (1, X, Y, Z).
     """
-    return _window_logits(model, image.to(device), job).argmax(dim=1).cpu()
+    runs = finished_logits(model, image, job, device)
+    return torch.cat([logits.argmax(0).cpu() for logits in runs], dim=-1)[None]
 
 
 def predict(ensemble: Ensemble, image: Path, progress: WindowProgress = lambda done, total: None) -> NDArray[np.uint8]:
@@ -48,7 +45,8 @@ def predict(ensemble: Ensemble, image: Path, progress: WindowProgress = lambda d
     file's grid by linear interpolation, and only there the likeliest class is taken: taken before, it would draw the
     organs in steps of the coarser grid. What the foreground crop has cut off is background.
 
-    It goes block by block along the body, so that the memory for probabilities does not grow with its length.
+    It goes block by block along the body, so that the memory for probabilities does not grow with its length: each
+    model holds those of one level of windows.
 
     Args:
         ensemble: the models.
@@ -68,38 +66,30 @@ def predict(ensemble: Ensemble, image: Path, progress: WindowProgress = lambda d
 
 
 def probability_blocks(
-    ensemble: Ensemble,
-    image: Tensor,
-    progress: WindowProgress = lambda done, total: None,
-    most: int = _MOST_PROBABILITIES,
+    ensemble: Ensemble, image: Tensor, progress: WindowProgress = lambda done, total: None
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield the class probabilities of a preprocessed image, mean over the models, in blocks along Z.
 
     Args:
         ensemble: the models.
-        image: a preprocessed image, (1, X, Y, Z).
+        image: a preprocessed image, (channels, X, Y, Z).
         progress: called after each batch of windows.
-        most: how many probabilities a block may have; it is never shorter than a window.
 
     Yields:
         The first plane of each block, and the block (classes, X, Y, planes). Each block starts with the plane that
-        the one before ended with, so that any point between two planes lies within one block.
+        the one before ended with, so that any point between two planes lies within one block. No block has more planes
+        than a window, and that one.
     """
-    job, shape = ensemble.job, image.shape[1:]
-    classes = 1 + len(job.segmentation.classes)
-    starts = [window_starts(n, roi, job.segmentation.overlap) for n, roi in zip(shape, job.data.roi, strict=True)]
-    chunks = plan_chunks(starts[2], job.data.roi[2], most // (classes * shape[0] * shape[1]))
-    windows = sum(chunk.rows for chunk in chunks) * prod(map(len, starts[:2])) * len(ensemble.models)
-    counted = _Counter(windows, progress)
-    last_plane = None
-    for chunk in chunks:
-        part = image[..., chunk.start : chunk.stop].to(ensemble.device)
-        block = _mean_probabilities(ensemble, part, counted)[..., chunk.first - chunk.start : chunk.end - chunk.start]
-        if last_plane is not None:
-            yield chunk.first - 1, torch.cat([last_plane, block[..., :1]], dim=-1)
-        yield chunk.first, block
-        last_plane = block[..., -1:].clone()
-        del block  # before the next one is made
+    job, device = ensemble.job, ensemble.device
+    counted = _Counter(prod(map(len, starts_by_axis(image.shape[1:], job))) * len(ensemble.models), progress)
+    runs = (finished_logits(counted(model), image, job, device) for model in ensemble.models)
+    first = 0
+    joint: list[Tensor] = []
+    for each in zip(*runs, strict=True):
+        mean = reduce(Tensor.add_, map(_softmax_, each)).div_(len(each))
+        yield first - len(joint), torch.cat([*joint, mean], dim=-1)
+        first += mean.shape[-1]
+        joint = [mean[..., -1:].clone()]
 
 
 class _Counter:
@@ -118,27 +108,8 @@ class _Counter:
         return counted
 
 
-def _mean_probabilities(ensemble: Ensemble, image: Tensor, counted: _Counter) -> Tensor:
-    """Return the mean over the models of the softmax, (classes, X, Y, Z), of ``image`` (1, X, Y, Z)."""
-    each = (_probabilities(counted(model), image, ensemble.job) for model in ensemble.models)
-    return reduce(Tensor.add_, each).div_(len(ensemble.models))
-
-
-def _probabilities(model: Callable[[Tensor], Tensor], image: Tensor, job: Job) -> Tensor:
-    logits = _window_logits(model, image, job)[0]
-    for plane in logits.unbind(1):  # in place, for a softmax of all would hold them twice
+def _softmax_(logits: Tensor) -> Tensor:
+    """Turn logits (classes, X, Y, planes) into probabilities, in place."""
+    for plane in logits.unbind(1):  # one by one, for a softmax of all would hold them twice
         plane.copy_(plane.softmax(0))
     return logits
-
-
-@torch.no_grad()
-def _window_logits(model: Callable[[Tensor], Tensor], image: Tensor, job: Job) -> Tensor:
-    """Return the logits (1, classes, X, Y, Z) of ``image`` (1, X, Y, Z), on its device."""
-    return sliding_window_inference(
-        image[None],
-        roi_size=job.data.roi,
-        sw_batch_size=4,
-        predictor=model,
-        overlap=job.segmentation.overlap,
-        mode="gaussian",
-    )
