@@ -16,7 +16,8 @@ class Journal:
     """Appends lines to ``folder/journal.jsonl``, which never leaves the site.
 
     Every line has ``phase`` (``reading``, ``scoring``, ``training`` or ``waiting``) and ``round``; a line
-    of training also has ``step``, ``of`` (the steps of the round) and the step's values.
+    of training also has ``step``, ``of`` (the steps of the round) and the step's values; step 0 is the start of the
+    round's training and has none.
 
     It is there for displays alone, so a line that cannot be written, such as on a full disk, is lost and training goes
     on; the first one is logged.

@@ -138,6 +138,7 @@ class SiteTrainer:
             for name, value in values.items():
                 self._add_scalar(f"train/{name}", value, step)
 
+        self._journal.write("training", round_number, step=0, of=steps)  # or the first step would count as scoring
         with self._ranks.together():
             self._ranks.align(self.model)
             means = self._trainer.run(first, steps, log, self._proximal_term())

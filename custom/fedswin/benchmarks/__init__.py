@@ -1,0 +1,1 @@
+"""What FedSwin costs, next to what people would use instead: ``fedswin bench``."""

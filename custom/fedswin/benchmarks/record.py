@@ -1,0 +1,38 @@
+"""The result for scripts: every sample, and the machine that it comes from."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import Any
+
+import torch
+
+from fedswin.benchmarks.row import Row
+from fedswin.benchmarks.setup import Setup
+from fedswin.provenance import versions
+
+
+def record(rows: Sequence[Row], setup: Setup) -> dict[str, Any]:
+    """Return the benchmark as plain values; ``--data`` is told by whether there was one, never by its path."""
+    return {
+        "machine": {
+            "processor": platform.machine(),
+            "system": platform.system(),
+            "cores": os.cpu_count(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+        "versions": versions(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "threads": setup.threads,
+        "repeats": setup.repeats,
+        "quick": setup.quick,
+        "data": "phantoms" if setup.data is None else "a site",
+        "rows": [
+            {**asdict(row), "ratios": row.ratios, "met": None if setup.quick else [row.meets(bar) for bar in row.bars]}
+            for row in rows
+        ],
+    }
