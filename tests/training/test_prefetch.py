@@ -54,7 +54,7 @@ def test_each_is_made_once_in_order_and_at_most_one_ahead() -> None:
 def test_only_the_first_step_of_a_run_waits() -> None:
     waited: list[float] = []
     Trainer(SlowTask(), small_task.job(), CPU).run(0, 5, lambda step, values: waited.append(values["waiting_seconds"]))
-    assert waited[0] >= 0.02
+    assert waited[0] >= 0.01
     assert sorted(waited[1:])[2] < 0.005  # all but one, should the machine be busy
 
 

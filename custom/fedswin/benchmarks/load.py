@@ -101,7 +101,7 @@ def fedswin_volume(job: Job, cases: Sequence[Case], folder: Path) -> Work:
     """Make the work of reading every voxel of a cached case."""
     os.environ["FEDSWIN_CACHE"] = str(folder)
     volumes, numbers = Volumes(cases, job), cycle(range(len(cases)))
-    return lambda: float(volumes[next(numbers)]["image"].mean())
+    return lambda: float(volumes[next(numbers)].image().mean())
 
 
 def plain_volume(job: Job, cases: Sequence[Case], folder: Path) -> Work:
