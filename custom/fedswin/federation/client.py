@@ -114,6 +114,7 @@ class SiteWorker:
             self._restore(number)
         reply.meta = {"bytes_down": wire_bytes(task.params), "previous": self._previous}
         self._model.load(Download(task.params, task.meta["version"], task.meta["whole"]))
+        task.params = None  # NVFlare keeps the task until it is answered
         validation = trainer.score(number)
         reply.metrics = validation.metrics
         reply.meta |= {"validation_cases": trainer.task.validation_cases, "scored": validation.scored}

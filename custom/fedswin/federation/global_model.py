@@ -15,6 +15,7 @@ from fedswin.federation.aggregation.sketch import Sketch, sketch_step
 from fedswin.federation.aggregation.update_guard import UpdateGuard
 from fedswin.federation.encoding import Tensors
 from fedswin.federation.exchange import Download, ServerExchange
+from fedswin.federation.one_by_one import OneByOne
 from fedswin.weights.local import local_names, split
 
 
@@ -35,8 +36,8 @@ class Added(NamedTuple):
 class GlobalModel:
     """Publishes a model, takes updates of it one at a time, and publishes the next.
 
-    Memory: one model, another for its error feedback unless the exchange is exact, the rule's sums, and the update
-    that is being added; however many sites there are.
+    Memory: one model, another for its error feedback unless the exchange is exact, the rule's sums, the update that is
+    being added, as it was sent, and one decoded tensor of it; however many sites there are.
 
     Args:
         job: the job.
@@ -83,7 +84,8 @@ class GlobalModel:
             UpdateRefusedError: if it cannot be part of the next model; nothing is added then.
         """
         weight = site_weight(self._settings.aggregation, cases, steps)
-        update = {name: tensor.numpy() for name, tensor in self._exchange.read(sent).items()}
+        read = self._exchange.read(sent)
+        update = OneByOne(read, lambda name: read[name].numpy())
         reference = {name: tensor.numpy() for name, tensor in self.published.items()}
         norm = self._guard.check(update, reference, weight)
         self._rule.add(update, weight)

@@ -41,7 +41,7 @@ class SiteModel:
 
     def update(self) -> Tensors:
         """Return what is sent of the model now that it is trained: floating-point parameters, none of them local."""
-        shared, _ = split(parameters(self._model), self._local)
+        shared, _ = split(dict(self._model.named_parameters()), self._local)
         return self._exchange.send(shared)
 
     def state_dict(self) -> dict[str, Any]:
@@ -56,4 +56,6 @@ class SiteModel:
             load_parameters(self._model, {**parameters(self._model), **state["local"]}, "the site's state")
 
     def _own_local(self) -> Tensors:
-        return split(parameters(self._model), self._local)[1]
+        return {
+            name: value.detach().cpu().clone() for name, value in self._model.named_parameters() if name in self._local
+        }

@@ -48,7 +48,7 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         array = tensors[name].detach().cpu().contiguous().numpy()
         sha.update(f"{name} {array.dtype} {list(array.shape)}\n".encode())
-        sha.update(array.tobytes())
+        sha.update(array.reshape(-1).data)
     return sha.hexdigest()
 
 

@@ -141,6 +141,26 @@ def test_memory_is_six_models_however_many_sites_answer(settings_: AggregationSe
     assert 5.9 < held / model["w"].nbytes < peak / model["w"].nbytes < 6.5
 
 
+@each_rule
+def test_forming_the_mean_lets_what_was_kept_go_array_by_array(settings_: AggregationSettings):
+    model = {str(number): np.ones(2**16, np.float32) for number in range(16)}
+    rule = build_rule(settings_, {name: array.shape for name, array in model.items()})
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            rule.add(model, 1)
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        mean = rule.mean()
+        held_later, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    array = mean["0"].nbytes
+    assert peak - held < 3 * array
+    assert len(mean) * array < held_later < (len(mean) + 2) * array
+    assert rule.models == 0
+
+
 @pytest.mark.parametrize(
     ("settings_", "weight"),
     [

@@ -6,7 +6,7 @@ parameter, and no time is lost on moving them to and from memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -49,7 +49,7 @@ class PiecewiseRule:
 
     @property
     def models(self) -> int:
-        """How many models have been added."""
+        """How many models have been added since the last mean."""
         return self._models
 
     def add(self, arrays: Mapping[str, np.ndarray], weight: int) -> None:
@@ -68,24 +68,34 @@ class PiecewiseRule:
         self._models += 1
 
     def mean(self) -> dict[str, np.ndarray]:
-        """Return the aggregate as float32 arrays.
+        """Return the aggregate as float32 arrays, and start anew: what was kept of the models goes array by array.
 
         Raises:
             UpdateRefusedError: if too few models have been added.
         """
         if self._models < self._needed:
             raise UpdateRefusedError(f"{self._models} updates to average, at least {self._needed} are needed")
-        return {
-            name: np.concatenate([piece.mean() for piece in self._pieces[name]]).reshape(shape)
-            for name, shape in self._shapes.items()
-        }
+        self._models = 0
+        return {name: _mean(self._pieces.pop(name), shape) for name, shape in self._shapes.items()}
 
     def _add_array(self, name: str, array: np.ndarray, weight: int) -> None:
-        parts = np.split(array.reshape(-1), range(_PIECE, array.size, _PIECE))
+        parts = _parts(array.reshape(-1))
         if name not in self._pieces:
             self._pieces[name] = [self._new_piece(part.size) for part in parts]
         for piece, part in zip(self._pieces[name], parts, strict=True):
             piece.add(part, weight)
+
+
+def _mean(pieces: Sequence[Piece], shape: tuple[int, ...]) -> np.ndarray:
+    mean = np.empty(shape, np.float32)
+    for piece, part in zip(pieces, _parts(mean.reshape(-1)), strict=True):
+        part[:] = piece.mean()
+    return mean
+
+
+def _parts(values: np.ndarray) -> list[np.ndarray]:
+    """Cut flat ``values`` into views of the size of a piece, and of what is left."""
+    return np.split(values, range(_PIECE, values.size, _PIECE))
 
 
 def _check_range(name: str, array: np.ndarray, limit: float) -> None:

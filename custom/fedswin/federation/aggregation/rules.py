@@ -17,7 +17,7 @@ class Rule(Protocol):
 
     @property
     def models(self) -> int:
-        """How many models have been added."""
+        """How many models have been added since the last mean."""
 
     def add(self, arrays: Mapping[str, np.ndarray], weight: int) -> None:
         """Add a model that an `UpdateGuard` has let pass.
@@ -27,7 +27,7 @@ class Rule(Protocol):
         """
 
     def mean(self) -> dict[str, np.ndarray]:
-        """Return the aggregate as float32 arrays.
+        """Return the aggregate as float32 arrays, and start anew: nothing is kept of the models.
 
         Raises:
             UpdateRefusedError: if too few models have been added.

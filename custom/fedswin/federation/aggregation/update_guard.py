@@ -14,6 +14,7 @@ from fedswin.weights.file import mismatch
 
 _MAX_WEIGHT = 1_000_000
 _ROUNDS = 5
+_PIECE = 2**13  # values, so that a piece in float64 stays in a processor's cache
 
 
 class UpdateGuard:
@@ -37,7 +38,7 @@ class UpdateGuard:
         """Return the L2 norm of ``update - reference``.
 
         Args:
-            update: a site's trained model.
+            update: a site's trained model; each array is read once, so that it may be made when it is.
             reference: the global model that the site started from.
             weight: what the site is to weigh in the mean.
 
@@ -46,8 +47,11 @@ class UpdateGuard:
                 or dtype differs, a value is not finite, or the norm is too large.
         """
         _check_weight(weight)
-        self._check_arrays(update)
-        norm = math.sqrt(math.fsum(_squared_distance(update[name], reference[name]) for name in self._shapes))
+        if problem := mismatch(dict.fromkeys(self._shapes, ()), dict.fromkeys(update, ())):
+            raise UpdateRefusedError(problem)
+        norm = math.sqrt(
+            math.fsum(self._squared_distance(name, update[name], reference[name]) for name in self._shapes)
+        )
         self._check_norm(norm)
         return norm
 
@@ -64,11 +68,16 @@ class UpdateGuard:
         """Go on from what `state_dict` returned."""
         self._norms = deque(state["norms"], maxlen=_ROUNDS)
 
-    def _check_arrays(self, update: Mapping[str, np.ndarray]) -> None:
-        if problem := mismatch(self._shapes, {name: array.shape for name, array in update.items()}):
+    def _squared_distance(self, name: str, array: np.ndarray, reference: np.ndarray) -> float:
+        if problem := mismatch({name: self._shapes[name]}, {name: array.shape}):
             raise UpdateRefusedError(problem)
-        for name in self._shapes:
-            _check_values(name, update[name])
+        if array.dtype != np.float32:
+            raise UpdateRefusedError(f"{name} is {array.dtype}, expected float32")
+        distance = _squared_distance(array.reshape(-1), reference.reshape(-1))
+        if not math.isfinite(distance):  # the squares of finite float32 values are, and their sum is
+            bad = array.size - np.count_nonzero(np.isfinite(array))
+            raise UpdateRefusedError(f"{name} holds {bad} values that are not finite")
+        return distance
 
     def _check_norm(self, norm: float) -> None:
         recent = [value for norms in self._norms for value in norms]
@@ -87,13 +96,10 @@ def _check_weight(weight: int) -> None:
         raise UpdateRefusedError(f"the weight must be from 1 to {_MAX_WEIGHT}, found {weight}")
 
 
-def _check_values(name: str, array: np.ndarray) -> None:
-    if array.dtype != np.float32:
-        raise UpdateRefusedError(f"{name} is {array.dtype}, expected float32")
-    if bad := array.size - np.count_nonzero(np.isfinite(array)):
-        raise UpdateRefusedError(f"{name} holds {bad} values that are not finite")
-
-
 def _squared_distance(one: np.ndarray, other: np.ndarray) -> float:
-    difference = np.subtract(one, other, dtype=np.float64)
-    return float(np.square(difference, out=difference).sum())
+    """Return the squared distance in float64 of two flat arrays; it is not finite if one of their values is not."""
+    total = 0.0
+    for start in range(0, one.size, _PIECE):
+        difference = np.subtract(one[start : start + _PIECE], other[start : start + _PIECE], dtype=np.float64)
+        total += float(np.square(difference, out=difference).sum())
+    return total
