@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -97,7 +98,7 @@ class Trainer:
             The mean of each loss over the steps and the processes.
 
         Raises:
-            FedSwinError: if a gradient is not finite. The steps before it stay made.
+            FedSwinError: if a gradient is not finite. The model is then of no use any more.
         """
         self.task.model.train()
         history = []
@@ -132,14 +133,16 @@ class Trainer:
         self._optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()
         norm = torch.nn.utils.clip_grad_norm_(self.task.model.parameters(), settings.gradient_clip or float("inf"))
-        values = {name: float(value.detach()) for name, value in losses.items()}
-        if not torch.isfinite(norm):
+        self._optimizer.step()
+        # Read only now, and in one go, so that a GPU is not waited for within the step.
+        *read, gradient_norm = torch.stack([*(value.detach().float() for value in losses.values()), norm]).tolist()
+        values = dict(zip(losses, read, strict=True))
+        if not math.isfinite(gradient_norm):
             raise RoundFailedError(
                 f"step {step}: the gradient is not finite (losses {values}). Lower trainer.learning_rate, set "
                 "trainer.gradient_clip, or look for damaged images with 'fedswin data check'."
             )
-        self._optimizer.step()
-        return values | {"learning_rate": rate, "gradient_norm": float(norm)}
+        return values | {"learning_rate": rate, "gradient_norm": gradient_norm}
 
     def _losses(self, batch: Any, proximal: ProximalTerm | None) -> dict[str, Tensor]:
         amp = self._job.trainer.amp and self._device.type == "cuda"
