@@ -17,6 +17,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from fedswin.errors import FedSwinError, nearest
+from fedswin.job_problems import job_problem
 from fedswin.settings import NotNegative, Positive, Section, parse_section, read_mapping
 
 Encoding = Literal["fp32", "fp16", "int8"]
@@ -283,8 +284,7 @@ class Job(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Job:
-        problem = _pretraining_problem(self) if self.task == "pretrain" else _finetuning_problem(self)
-        if problem := problem or _selection_problem(self):
+        if problem := job_problem(self):
             raise ValueError(problem)
         return self
 
@@ -376,50 +376,3 @@ def _override(content: dict[str, Any], override: str) -> None:
         if not isinstance(content, dict):
             raise FedSwinError(f"--set {override}: '{section}' is a value, not a section.")
     content[last] = yaml.safe_load(value)
-
-
-def _pretraining_problem(job: Job) -> str | None:
-    if job.trainer.batch_size < 2 and job.pretraining.loss_weights.contrastive:
-        return (
-            "trainer.batch_size is 1: contrastive coding needs at least 2 sub-volumes, since with 1 there are no "
-            "negatives. Raise it, or set pretraining.loss_weights.contrastive to 0"
-        )
-    if not job.data.is_ct:
-        return f"data.channels {list(job.data.channels)}: pre-training is of CT alone"
-    if not any(job.pretraining.loss_weights.model_dump().values()):
-        return "pretraining.loss_weights: all three are 0, so there is nothing to learn"
-    for name, value in (("reconstruction_head", "vae"), ("token_pooling", "first")):
-        if getattr(job.pretraining, name) == value and max(job.data.roi) < 64:
-            return (
-                f"data.roi {list(job.data.roi)}: pretraining.{name} '{value}' needs at least one side of 64 or more, "
-                "since it cannot work on a bottleneck of a single token"
-            )
-    axis = "xyz".index(job.pretraining.rotation_axis)
-    plane = [side for number, side in enumerate(job.data.roi) if number != axis]
-    if plane[0] != plane[1]:
-        return (
-            f"data.roi {list(job.data.roi)}: the two sides perpendicular to {job.pretraining.rotation_axis} must be "
-            "equal, since the sub-volume is rotated in that plane"
-        )
-    return None
-
-
-def _finetuning_problem(job: Job) -> str | None:
-    if not job.segmentation.classes:
-        return "segmentation.classes is empty: name at least one class and its label value"
-    if max(job.data.roi) < 64:
-        return (
-            f"data.roi {list(job.data.roi)}: segmentation needs at least one side of 64 or more, since instance "
-            "norm cannot work on a bottleneck of a single voxel"
-        )
-    return None
-
-
-def _selection_problem(job: Job) -> str | None:
-    metric = job.federation.selection.metric
-    if metric is None or metric in job.metrics:
-        return None
-    return (
-        f"federation.selection.metric '{metric}': no site reports it{nearest(metric, job.metrics)}. "
-        f"There are {', '.join(job.metrics)}"
-    )
