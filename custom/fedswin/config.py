@@ -184,6 +184,8 @@ class TrainerSettings(Section):
     """Largest norm of the gradient; null switches clipping off."""
     amp: bool = True
     """bfloat16 autocast on a GPU; has no effect on a CPU."""
+    compile: bool = False
+    """Train with ``torch.compile``. The first step takes minutes, on a CPU the more so, where it gains little."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     cpu_threads: Positive | None = None
     """CPU threads of each of a site's trainer processes; null shares the cores among the sites on this machine."""

@@ -46,6 +46,7 @@ class _Segments(NamedTuple):
     real: Tensor
 
 
+@torch.compiler.disable  # or the boxes would be worked out in each step
 @lru_cache(maxsize=256)
 def window_boxes(shape: Size, window: Size, shift: Size, device: torch.device) -> tuple[Boxes, ...]:
     """Return the boxes that a volume falls into.

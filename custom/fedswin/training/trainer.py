@@ -66,7 +66,10 @@ class Trainer:
         self._job = job
         self._device = device
         self._ranks = ranks
-        self._objective = ranks.averaging(_Objective(task))
+        objective = _Objective(task)
+        if job.trainer.compile:
+            objective.compile()
+        self._objective = ranks.averaging(objective)
         self.reset_optimizer()
 
     def reset_optimizer(self) -> None:
