@@ -46,7 +46,8 @@ class _Segments(NamedTuple):
     real: Tensor
 
 
-@torch.compiler.disable  # or the boxes would be worked out in each step
+# If torch.compile traced this, the boxes would be worked out anew in each step.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 @lru_cache(maxsize=256)
 def window_boxes(shape: Size, window: Size, shift: Size, device: torch.device) -> tuple[Boxes, ...]:
     """Return the boxes that a volume falls into.
