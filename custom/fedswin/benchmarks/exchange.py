@@ -78,7 +78,7 @@ def _measured(setup: Setup, job: Job, width: int) -> Iterator[Row]:
         chart = f"A {what.partition(',')[0]}"
         growths = (Growth(chart, "feature size", width, "MB", name),)
         yield Row(KIND, what, f"{name}, bytes", "MB", _megabytes(mine), _STOCK, _megabytes(stock), bars, growths)
-        yield Row(KIND, what, f"{name}, encoded, serialised and decoded", "s", seconds(mine), _STOCK, seconds(stock))
+        yield Row(KIND, what, f"{name}, there and back", "s", seconds(mine), _STOCK, seconds(stock))
 
 
 def _megabytes(runs: list[Run]) -> list[float]:

@@ -6,30 +6,48 @@ from collections.abc import Sequence
 from itertools import groupby
 from statistics import median
 
-from rich import box
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
 
 from fedswin.benchmarks.row import Bar, Row
 from fedswin.report.wording import significant
 
+_COLUMNS: tuple[tuple[int, JustifyMethod], ...] = (
+    (19, "left"),
+    (13, "right"),
+    (22, "left"),
+    (20, "left"),
+    (23, "left"),
+)
+"""The widths, in proportion, and to which side the text is set."""
 _VERDICTS = {True: "met", False: "missed", None: ""}
 
 
-def render(rows: Sequence[Row], *, quick: bool) -> Table:
-    """Return the table.
+def render(rows: Sequence[Row], *, quick: bool) -> Group:
+    """Return the table: a heading for each thing that was measured, and its figures below.
 
     Args:
         rows: what was measured.
         quick: whether everything was tiny, so that no bar can be called met or missed.
     """
-    mine, bar = Column("FedSwin", justify="right"), Column("bar", no_wrap=True)
-    table = Table("measured", mine, "compared with", "ratio", bar, box=box.SIMPLE_HEAD)
+    head = _part()
+    head.add_row(*(f"[bold]{title}[/]" for title in ("measured", "FedSwin", "compared with", "ratio", "bar")))
+    parts: list[RenderableType] = [head]
     for (kind, subject), group in groupby(rows, lambda row: (row.kind, row.subject)):
-        table.add_row(f"[bold]{kind}[/]: {escape(subject)}")
+        part = _part()
         for row in group:
-            table.add_row(*map(escape, _cells(row, quick)))
-    return table
+            part.add_row(*map(escape, _cells(row, quick)))
+        parts += [f"\n[bold]{kind}[/]: {escape(subject)}", part]
+    return Group(*parts)
+
+
+def _part() -> Table:
+    """Return an empty part, whose columns are as wide as those of all others."""
+    part = Table.grid(padding=(0, 1), expand=True)
+    for width, justify in _COLUMNS:
+        part.add_column(ratio=width, justify=justify)
+    return part
 
 
 def _cells(row: Row, quick: bool) -> list[str]:
