@@ -10,12 +10,12 @@ from rich.console import Console
 
 from fedswin.benchmarks.record import record
 from fedswin.benchmarks.row import Bar, Growth, Row
-from fedswin.benchmarks.setup import Setup
+from fedswin.benchmarks.setup import NO_GPU, Setup
 from fedswin.benchmarks.table import render
 
 BARS = (Bar("ratio", 1.5, at_least=True), Bar("ours", 0.5, at_least=False))
 STEP = Row("step", "a step [small]", "speed", "views/s", [2.0, 3.0, 4.0], "plain", [1.0, 1.0, 4.0], BARS)
-ROWS = (STEP, Row("step", "a step on a GPU", not_measured="there is none"), Row("load", "a case", "speed", "s", [0.25]))
+ROWS = (STEP, Row("step", "a step on a GPU", not_measured=NO_GPU), Row("load", "a case", "speed", "s", [0.25]))
 
 
 def lines(rows: Sequence[Row], *, quick: bool, width: int = 160) -> list[list[str]]:
@@ -48,22 +48,23 @@ def test_a_quick_run_meets_and_misses_nothing() -> None:
 def test_what_is_not_measured_says_why() -> None:
     table = lines(ROWS, quick=False)
     at = table.index(["step:", "a", "step", "on", "a", "GPU"])
-    assert table[at + 1] == ["not", "measured", "there", "is", "none"]
+    assert table[at + 1] == ["not", "measured", *NO_GPU.split()]
 
 
 def test_the_record_holds_every_sample_and_no_path(tmp_path: Path) -> None:
     setup = Setup(tmp_path, repeats=3, threads=2, data=tmp_path / "Hospital of St Anne")
-    text = json.dumps(record(ROWS, setup))
+    failed = Row("step", "a step", not_measured=f"{setup.data}/ct.nii.gz cannot be read")
+    text = json.dumps(record([*ROWS, failed], setup))
     assert "Anne" not in text
     assert str(tmp_path) not in text
     found = json.loads(text)
     assert found["machine"]["cores"] >= 1
     assert found["threads"] == 2
-    step, gpu, _ = found["rows"]
+    step, gpu, *_ = found["rows"]
     assert step["ours"] == [2.0, 3.0, 4.0]
     assert step["ratios"] == [2.0, 3.0, 1.0]
     assert step["met"] == [True, False]
-    assert (gpu["ours"], gpu["not_measured"]) == ([], "there is none")
+    assert (gpu["ours"], gpu["not_measured"]) == ([], NO_GPU)
 
 
 def test_a_growth_of_a_cost_is_the_inverse_of_a_speed() -> None:

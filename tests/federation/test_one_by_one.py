@@ -24,6 +24,16 @@ def test_a_name_that_it_does_not_have_is_missing():
         lengths["c"]
 
 
+def test_asking_for_a_name_makes_nothing_and_reading_it_makes_one_through_two_of_them():
+    made = []
+    inner = OneByOne(["a"], lambda name: made.append(name) or name)
+    outer = OneByOne(inner, lambda name: inner[name] * 2)
+    assert "a" in outer
+    assert made == []
+    assert outer["a"] == "aa"
+    assert made == ["a"]
+
+
 def test_what_it_has_made_lives_no_longer_than_whoever_reads_it():
     values = OneByOne(["a"], lambda _: Value())
     value = values["a"]

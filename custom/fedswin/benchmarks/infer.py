@@ -77,14 +77,16 @@ def labels_by_monai(job: Job, case: Path) -> Work:
 
     @torch.no_grad()
     def label() -> NDArray[np.uint8]:
-        logits = sliding_window_inference(
-            image[None].to(ensemble.device),
-            roi_size=job.data.roi,
-            sw_batch_size=4,
-            predictor=ensemble.models[0],
-            overlap=job.segmentation.overlap,
-            mode="gaussian",
-        )
+        device = ensemble.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            logits = sliding_window_inference(
+                image[None].to(device),
+                roi_size=job.data.roi,
+                sw_batch_size=4,
+                predictor=ensemble.models[0],
+                overlap=job.segmentation.overlap,
+                mode="gaussian",
+            )
         return _array(logits.softmax(1).argmax(1)[0].cpu())
 
     return label

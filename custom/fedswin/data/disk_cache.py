@@ -51,7 +51,7 @@ class DiskCache:
         self._folder = folder
         with self._alone():
             self._in_use()  # removes what processes that were killed have left
-            self._handed_out = (folder / f"{_IN_USE}{uuid.uuid4().hex}").open("w")
+            self._handed_out = (folder / f"{_IN_USE}{uuid.uuid4().hex}").open("w+")
             fcntl.flock(self._handed_out, fcntl.LOCK_SH)
         weakref.finalize(self, self._handed_out.close)
 
@@ -129,7 +129,7 @@ class DiskCache:
         """Return the names of the entries that living caches have handed out, and remove the lists of the others."""
         names: set[str] = set()
         for path in self._folder.glob(f"{_IN_USE}*"):
-            with path.open() as file:
+            with path.open("r+") as file:  # over NFS a lock needs the right to write
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:

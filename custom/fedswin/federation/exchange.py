@@ -110,7 +110,7 @@ class ServerExchange:
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and numbers for `load_state_dict`. The differences are left out: all sites get the whole."""
-        return {"published": self.published, "version": self.version, "feedback": self._sender.feedback}
+        return {"published": self.published, "version": self.version, "feedback": dict(self._sender.feedback)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
@@ -166,7 +166,7 @@ class SiteExchange:
 
     def state_dict(self) -> Tensors:
         """Return the feedback for `load_state_dict`. The model is left out: a site that starts again gets the whole."""
-        return self._sender.feedback
+        return dict(self._sender.feedback)
 
     def load_state_dict(self, state: Tensors) -> None:
         """Go on from what `state_dict` returned."""

@@ -40,7 +40,7 @@ def made_ahead(make: Callable[[int], T], numbers: Sequence[int]) -> Generator[tu
 
 
 def on_device(batch: Any, device: torch.device) -> Any:
-    """Return ``batch`` with its tensors on a GPU, copied while the GPU computes; for a CPU as it is.
+    """Return ``batch`` with its tensors on a GPU, copied without waiting for the GPU; for a CPU as it is.
 
     Args:
         batch: tuples, lists and dictionaries of tensors and other things.
