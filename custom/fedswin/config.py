@@ -329,6 +329,10 @@ class Job(Section):
         metric = selection.metric or next(iter(self.metrics))
         return metric, selection.mode or self.metrics[metric]
 
+    def changed(self, section: str, **settings: Any) -> Job:
+        """Return the job with other ``settings`` in one section. They are not checked."""
+        return self.model_copy(update={section: getattr(self, section).model_copy(update=settings)})
+
     def as_dict(self) -> dict[str, Any]:
         """Return every setting as plain values."""
         return self.model_dump(mode="json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,15 +25,6 @@ from fedswin.pretraining.heads import build_pretrainer
 pytestmark = pytest.mark.filterwarnings("ignore:NvImgCodecPydicomReader")
 
 JOB = parse_job({**tiny.PRETRAIN, "pretraining": {}, "trainer": {"batch_size": 2, "device": "cpu"}}, "test")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other make a test of tiny tensors slow on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def count(model: torch.nn.Module) -> int:

@@ -27,8 +27,11 @@ def rows(setup: Setup) -> Iterator[Row]:
     rounds, steps = (2, 1) if setup.quick else (10, 4)
     setup.progress(f"validation loss after {rounds} rounds")
     sites = [read_site(folder) for folder in setup.phantoms]
-    job = _job(setup, rounds, steps)
-    sides = {name: partial(federated_loss, _encoded(job, name), sites) for name in get_args(Encoding)}
+    threads, batches = {"cpu_threads": setup.threads}, 1 if setup.quick else 8
+    job = setup.demo_pretraining(batches, threads, {"rounds": rounds, "local_steps": steps})
+    sides = {
+        name: partial(federated_loss, job.changed("federation", exchange=name), sites) for name in get_args(Encoding)
+    }
     losses = {name: [run.result for run in runs] for name, runs in in_turn(sides, 1, setup.threads, 0).items()}
     exact = losses.pop("fp32")
     for name, loss in losses.items():
@@ -75,19 +78,3 @@ class _Member:
         """Score the global model as a line of ``metrics.jsonl`` has it."""
         self._end.load(server.download_for(held))
         return {"metrics": self._task.validate().metrics, "validation_cases": self._task.validation_cases}
-
-
-def _job(setup: Setup, rounds: int, steps: int) -> Job:
-    """The demo's pre-training."""
-    return setup.pretraining(
-        12,
-        32,
-        data={"roi": [32, 32, 32], "spacing": [4.0, 4.0, 4.0]},
-        pretraining={"reconstruction_head": "deconv5", "validation_batches": 1 if setup.quick else 8},
-        trainer={"learning_rate": 3e-3, "batch_size": 2, "warmup_steps": 4, "cpu_threads": setup.threads},
-        federation={"rounds": rounds, "local_steps": steps},
-    )
-
-
-def _encoded(job: Job, encoding: Encoding) -> Job:
-    return job.model_copy(update={"federation": job.federation.model_copy(update={"exchange": encoding})})

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import get_args
 
 import torch
 from monai.networks.nets import SwinUNETR
-from safetensors.torch import load, save
-from torch import Tensor, nn
+from safetensors.torch import load
+from torch import nn
 
 from fedswin.benchmarks.plain import PlainPretrainer
 from fedswin.benchmarks.row import Bar, Growth, Row
 from fedswin.benchmarks.setup import Setup
 from fedswin.benchmarks.sides import Build, Run, Work, in_turn, seconds
 from fedswin.config import Encoding, Job
-from fedswin.federation.exchange import Download, ServerExchange
+from fedswin.federation.exchange import Download, ServerExchange, serialised
 from fedswin.federation.site_model import SiteModel
 from fedswin.tasks import build_model
 from fedswin.weights.file import parameters
@@ -47,7 +47,7 @@ def fedswin_exchange(job: Job, encoding: Encoding) -> Work:
     _train(model)
 
     def send() -> int:
-        sent = _serialised(site.update().items())
+        sent = list(serialised(site.update()))
         server.read({name: tensor for part in sent for name, tensor in load(part).items()})
         return sum(map(len, sent))
 
@@ -59,7 +59,7 @@ def stock_exchange(job: Job) -> Work:
     state = _plain_model(job).state_dict()
 
     def send() -> int:
-        sent = _serialised(state.items())
+        sent = list(serialised(state))
         for part in sent:
             load(part)
         return sum(map(len, sent))
@@ -83,11 +83,6 @@ def _measured(setup: Setup, job: Job, width: int) -> Iterator[Row]:
 
 def _megabytes(runs: list[Run]) -> list[float]:
     return [run.result / 1e6 for run in runs[:1]]  # the same in each
-
-
-def _serialised(tensors: Iterable[tuple[str, Tensor]]) -> list[bytes]:
-    """Return what NVFlare sends: each tensor by itself, with safetensors; see `wire_bytes`."""
-    return [save({name: tensor}) for name, tensor in tensors]
 
 
 def _plain_model(job: Job) -> nn.Module:

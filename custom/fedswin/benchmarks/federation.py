@@ -45,7 +45,9 @@ class Times(NamedTuple):
 
 def rows(setup: Setup) -> Iterator[Row]:
     """Measure a study in the simulator and the same steps by ``fedswin train`` at each site."""
-    job = _job(setup)
+    rounds, steps = (1, 2) if setup.quick else (3, 20)
+    # No CPU threads: the simulator shares the cores among the sites, and `train` takes all.
+    job = setup.demo_pretraining(4, {}, {"rounds": rounds, "local_steps": steps})
     what = f"3 sites, {job.federation.rounds} rounds of {job.federation.local_steps} steps"
     setup.progress(f"a simulated study: {what}")
     sides = {
@@ -98,16 +100,3 @@ def _alone(job: Job, site: Path, out: Path) -> Times:
     with Phases([out / "sites" / site.name]) as phases:
         train(job, site, out, console=Console(quiet=True))
     return Times(phases.before, phases.after, phases.of("training"), phases.of("scoring"), 0.0)
-
-
-def _job(setup: Setup) -> Job:
-    """The demo's pre-training; the simulator shares the cores among the sites, and ``train`` takes all."""
-    rounds, steps = (1, 2) if setup.quick else (3, 20)
-    return setup.pretraining(
-        12,
-        32,
-        data={"roi": [32, 32, 32], "spacing": [4.0, 4.0, 4.0]},
-        pretraining={"reconstruction_head": "deconv5", "validation_batches": 4},
-        trainer={"learning_rate": 3e-3, "batch_size": 2, "warmup_steps": 4},
-        federation={"rounds": rounds, "local_steps": steps, "min_sites": 3},
-    )

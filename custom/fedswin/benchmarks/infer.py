@@ -72,7 +72,7 @@ def labels_by_blocks(job: Job, case: Path) -> Work:
 
 def labels_by_monai(job: Job, case: Path) -> Work:
     """Make the work of finding each voxel's class with MONAI alone: its inferer and its modules."""
-    stock = job.model_copy(update={"model": job.model.model_copy(update={"attention": "monai"})})
+    stock = job.changed("model", attention="monai")
     ensemble, image = _ensemble(stock), _image(job, case)
 
     @torch.no_grad()

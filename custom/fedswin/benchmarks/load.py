@@ -33,8 +33,6 @@ def rows(setup: Setup) -> Iterator[Row]:
     cases, site = setup.site.cases("training"), setup.site
     disk, memory = (_job(setup, cache) for cache in ("disk", "memory"))
     ours, theirs = setup.folder / "cache", setup.folder / "persistent"
-    persistent_dataset, cache_dataset = "PersistentDataset", "CacheDataset"
-    number = len(cases)
 
     def measured(what: str, unit: str, amount: float, against: str, mine: Build, plain: Build) -> Row:
         setup.progress(what)
@@ -44,8 +42,8 @@ def rows(setup: Setup) -> Iterator[Row]:
     yield measured(
         "cases cold, from NIfTI into the cache on disk",
         "volumes/s",
-        number,
-        persistent_dataset,
+        len(cases),
+        "PersistentDataset",
         partial(fedswin_cold, disk, cases, ours),
         partial(plain_cold, disk, cases, theirs),
     )
@@ -53,7 +51,7 @@ def rows(setup: Setup) -> Iterator[Row]:
         "whole cases from the cache on disk",
         "volumes/s",
         1,
-        persistent_dataset,
+        "PersistentDataset",
         partial(fedswin_volume, disk, cases, ours),
         partial(plain_volume, disk, cases, theirs),
     )
@@ -61,7 +59,7 @@ def rows(setup: Setup) -> Iterator[Row]:
         "batches of 4 views from the cache on disk",
         "views/s",
         _BATCHES * _VIEWS,
-        persistent_dataset,
+        "PersistentDataset",
         partial(fedswin_batch, disk, site, ours),
         partial(plain_batch, disk, cases, theirs),
     )
@@ -69,7 +67,7 @@ def rows(setup: Setup) -> Iterator[Row]:
         "batches of 4 views from memory",
         "views/s",
         _BATCHES * _VIEWS,
-        cache_dataset,
+        "CacheDataset",
         partial(fedswin_batch, memory, site, ours),
         partial(plain_batch, memory, cases, theirs),
     )
@@ -151,5 +149,4 @@ def _filled(data: Dataset) -> Dataset:
 
 
 def _job(setup: Setup, cache: Literal["disk", "memory"]) -> Job:
-    job = setup.pretraining(12, 32 if setup.quick else 64)
-    return job.model_copy(update={"data": job.data.model_copy(update={"cache": cache})})
+    return setup.pretraining(12, 32 if setup.quick else 64).changed("data", cache=cache)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from fedswin.benchmarks.row import Row
 from fedswin.report.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, Series, line_chart
+from fedswin.templates import templates_of
 
 _ACROSS = 2
 _HEAD, _KEY = 26, 18
@@ -20,21 +19,18 @@ _Lines = dict[str, dict[int, float]]
 
 def draw(rows: Sequence[Row]) -> str:
     """Return an SVG with a chart of every cost that was measured at several places."""
-    environment = Environment(
-        loader=PackageLoader("fedswin.benchmarks"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     charts = _charts(rows)
     cell = HEIGHT + _HEAD + _KEY * max((len(chart.lines) for chart in charts), default=0)
-    return environment.get_template("growth.svg.j2").render(
-        charts=charts,
-        across=_ACROSS,
-        cell={"width": WIDTH, "height": cell, "head": _HEAD, "key": _KEY},
-        down=-(-len(charts) // _ACROSS),
-        frame={"left": LEFT, "right": WIDTH - RIGHT, "top": TOP, "bottom": HEIGHT - BOTTOM, "height": HEIGHT},
+    return (
+        templates_of("fedswin.benchmarks")
+        .get_template("growth.svg.j2")
+        .render(
+            charts=charts,
+            across=_ACROSS,
+            cell={"width": WIDTH, "height": cell, "head": _HEAD, "key": _KEY},
+            down=-(-len(charts) // _ACROSS),
+            frame={"left": LEFT, "right": WIDTH - RIGHT, "top": TOP, "bottom": HEIGHT - BOTTOM, "height": HEIGHT},
+        )
     )
 
 

@@ -62,6 +62,23 @@ class Setup:
         """Return a pre-training job of 2 sub-volumes a step with two views each, and the paper's heads."""
         return self._job("pretrain", feature_size, (side, side, side), device, 2, sections)
 
+    def demo_pretraining(self, validation_batches: int, trainer: dict[str, Any], federation: dict[str, Any]) -> Job:
+        """Return the demo's pre-training at the three phantom sites.
+
+        Args:
+            validation_batches: that each model is scored on.
+            trainer: settings beside the demo's.
+            federation: how many rounds and steps.
+        """
+        return self.pretraining(
+            12,
+            32,
+            data={"roi": [32, 32, 32], "spacing": [4.0, 4.0, 4.0]},
+            pretraining={"reconstruction_head": "deconv5", "validation_batches": validation_batches},
+            trainer={"learning_rate": 3e-3, "batch_size": 2, "warmup_steps": 4, **trainer},
+            federation={"min_sites": 3, **federation},
+        )
+
     def finetuning(self, feature_size: int, roi: tuple[int, int, int], device: Device = "cpu", **sections: Any) -> Job:
         """Return a fine-tuning job of 13 organs, with one sub-volume a step."""
         classes = {"segmentation": {"classes": dict(BTCV_ORGANS)}}

@@ -38,7 +38,7 @@ def bench(
     """Measure what FedSwin costs, next to plain MONAI, a stock NVFlare recipe, and training without a federation.
 
     Every figure is a ratio of two sides that are measured in turn, so that it holds on a busy machine, too. All takes
-    about a quarter of an hour on two cores.
+    over twenty minutes on two cores.
 
     Example: fedswin bench step exchange --data sites/hospital_a --json bench.json --plot bench.svg
     """

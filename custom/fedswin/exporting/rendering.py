@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from fedswin.templates import templates_of
 
-_ENVIRONMENT = Environment(
-    loader=PackageLoader("fedswin.exporting"),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-    autoescape=False,  # Markdown
-)
+_TEMPLATES = templates_of("fedswin.exporting", keep_trailing_newline=True, autoescape=False)  # of Markdown
 
 
 def render(template: str, **values: Any) -> str:
     """Fill a template of the folder ``templates``."""
-    return _ENVIRONMENT.get_template(template).render(**values)
+    return _TEMPLATES.get_template(template).render(**values)

@@ -193,7 +193,7 @@ def _within(job: Job, policy: SitePolicy) -> Job:
     if policy.cpu_threads is None:
         return job
     threads = min(policy.cpu_threads, job.trainer.cpu_threads or policy.cpu_threads)
-    return job.model_copy(update={"trainer": job.trainer.model_copy(update={"cpu_threads": threads})})
+    return job.changed("trainer", cpu_threads=threads)
 
 
 def _site_data(name: str, policy: SitePolicy) -> Site:

@@ -187,9 +187,14 @@ class SiteExchange:
         self._published.update(_added(self._published, download.tensors))
 
 
+def serialised(tensors: Tensors) -> Iterator[bytes]:
+    """Yield what ``tensors`` are sent as: NVFlare serialises each by itself, with safetensors."""
+    return (save({name: tensor}) for name, tensor in tensors.items())
+
+
 def wire_bytes(tensors: Tensors) -> int:
-    """Return the bytes that ``tensors`` are sent as: NVFlare serialises each by itself, with safetensors."""
-    return sum(len(save({name: tensor})) for name, tensor in tensors.items())
+    """Return how many bytes ``tensors`` are sent as."""
+    return sum(map(len, serialised(tensors)))
 
 
 class _Sender:

@@ -59,4 +59,4 @@ def is_resumed(run: Path, folds: str | None, *, resume: bool) -> bool:
 def _of_fold(job: Job, fold: int) -> Job:
     if fold >= job.data.folds:
         raise FedSwinError(f"--folds: {fold} is asked for, but there are {job.data.folds} (data.folds), from 0 on.")
-    return job.model_copy(update={"data": job.data.model_copy(update={"fold": fold})})
+    return job.changed("data", fold=fold)

@@ -90,7 +90,7 @@ def train(
     """
     if not resume:
         refuse_run(out, overwrite=overwrite)
-    alone = job.model_copy(update={"federation": job.federation.model_copy(update={"min_sites": 1})})
+    alone = job.changed("federation", min_sites=1)
     plan = plan_study(alone, data, init, strict=strict, console=console)
     sites = [pool_sites(plan.sites)] if pool else plan.sites
     runs = {site.name: out / site.name if not (data / DATALIST).exists() and not pool else out for site in sites}
@@ -187,4 +187,4 @@ class _LocalStudy:
 
 def _without_pull(job: Job) -> Job:
     """Switch FedProx off: one site alone has no global model to stay near."""
-    return job.model_copy(update={"federation": job.federation.model_copy(update={"proximal": 0.0})})
+    return job.changed("federation", proximal=0.0)

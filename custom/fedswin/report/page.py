@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from fedswin import __version__
 from fedswin.durable import written_whole
 from fedswin.errors import FedSwinError
@@ -23,6 +21,7 @@ from fedswin.report.provenance import provenance
 from fedswin.report.summary import figures, limits, sentences, verdict
 from fedswin.report.tables import Table
 from fedswin.report.wording import breakable
+from fedswin.templates import templates_of
 
 _MARK = b'<meta name="generator" content="FedSwin report'
 
@@ -108,13 +107,7 @@ def render(groups: Sequence[Group], evaluation: EvaluationFacts | None = None) -
         evaluation: scores of their models on cases that no training has read.
     """
     runs = [run for group in groups for run in group.runs]
-    environment = Environment(
-        loader=PackageLoader("fedswin.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates_of("fedswin.report")
     environment.filters["breakable"] = breakable
     return environment.get_template("page.html.j2").render(
         title=_title(groups),
@@ -174,8 +167,7 @@ def _views(groups: Sequence[Group]) -> list[GroupView]:
 
 def _view(run: RunFacts, number: int, first_with: dict[str, str]) -> RunView:
     """Return a run for the template; ``first_with`` gets the name of the first run with its job, but for the fold."""
-    data = run.job.data.model_copy(update={"fold": None})
-    same_job_as = first_with.setdefault(run.job.model_copy(update={"data": data}).digest, run.name)
+    same_job_as = first_with.setdefault(run.job.changed("data", fold=None).digest, run.name)
     is_federated = run.kind == "federated"
     states = attendance(run.rounds, [site.name for site in run.sites]) if is_federated and run.rounds else {}
     return RunView(
