@@ -8,7 +8,7 @@ import warnings
 
 import typer
 
-from fedswin.cli import bench, data, federation, local_federation, models, report, site, training
+from fedswin.cli import bench, data, experiment, federation, local_federation, models, report, site, training
 from fedswin.cli.screen import stderr
 from fedswin.errors import FedSwinError
 
@@ -22,7 +22,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(site.app, name="site")
 app.add_typer(local_federation.app, name="federation")
-for commands in (training, models, report, federation, bench):
+for commands in (training, models, report, experiment, federation, bench):
     app.add_typer(commands.app)
 
 

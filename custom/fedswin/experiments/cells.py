@@ -1,0 +1,152 @@
+"""The grid of a plan: its cells, the jobs of each, and what identifies a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import product
+from typing import Any
+
+from fedswin.config import Job
+from fedswin.experiments.plan import OBJECTIVES, Amount, Arm, Plan
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a plan: a value of each axis.
+
+    Attributes:
+        task: the name of the task.
+        shard: the name of the dealing.
+        left_out: the site that trains on nothing; empty for none.
+        labels: labelled cases of each site in fine-tuning.
+        arm: where the encoder comes from.
+        objective: the losses of pre-training, joined by " + "; empty from scratch.
+        cases: cases of each site in pre-training; empty from scratch.
+        seed: deals, initialises and orders.
+    """
+
+    task: str
+    shard: str
+    left_out: str
+    labels: Amount
+    arm: Arm
+    objective: str
+    cases: Amount | str
+    seed: int
+
+    @property
+    def starts_from_scratch(self) -> bool:
+        """Whether nothing is pre-trained."""
+        return self.arm == "scratch"
+
+    def matches(self, axis: str, value: str) -> bool:
+        """Tell whether the cell has ``value``, as text, on ``axis``."""
+        return str(getattr(self, axis)) == value
+
+    def __str__(self) -> str:
+        """Name the values that say something, those of an axis that is not used left out."""
+        amounts = [f"{self.labels} labels", f"{self.cases} cases" if self.cases not in ("", "all") else ""]
+        losses = self.objective if self.objective != " + ".join(OBJECTIVES) else ""
+        left_out = f"without {self.left_out}" if self.left_out else ""
+        return ", ".join(
+            part for part in (self.task, self.shard, left_out, self.arm, losses, *amounts, f"seed {self.seed}") if part
+        )
+
+
+AXES = tuple(field.name for field in fields(Cell))
+
+
+def cells_of(plan: Plan) -> list[Cell]:
+    """Return the cells, by seed first, so that an experiment that is cut off has whole grids of fewer seeds."""
+    return list(dict.fromkeys(_cells(plan)))
+
+
+def _cells(plan: Plan) -> Iterator[Cell]:
+    settings = plan.settings
+    objectives = [" + ".join(losses) for losses in settings.pretraining.objectives]
+    for seed, task, shard, left_out, labels, arm, objective, cases in product(
+        settings.seeds,
+        settings.tasks,
+        settings.shards,
+        settings.left_out,
+        settings.labels,
+        settings.arms,
+        objectives,
+        settings.pretraining.cases,
+    ):
+        cell = Cell(task, shard, left_out or "", labels, arm, objective, cases, seed)
+        yield replace(cell, objective="", cases="") if cell.starts_from_scratch else cell
+
+
+def pretraining_job(plan: Plan, cell: Cell) -> Job:
+    """Return the job that pre-trains the cell's encoder: the same for ``local``, ``federated`` and ``central``."""
+    job, losses = plan.pretraining, cell.objective.split(" + ")
+    weights = job.pretraining.loss_weights
+    left = weights.model_copy(update={name: 0.0 for name in OBJECTIVES if name not in losses})
+    return job.changed("pretraining", loss_weights=left).model_copy(update={"seed": cell.seed})
+
+
+def finetuning_job(plan: Plan, cell: Cell) -> Job:
+    """Return the job that fine-tunes the cell's encoder, the same for all arms."""
+    return plan.tasks[cell.task].model_copy(update={"seed": cell.seed})
+
+
+def key_of(plan: Plan, cell: Cell) -> str:
+    """Return the hash of all settings that make the cell's numbers.
+
+    Names of plans, tasks and shards have no part in it, so cells of two plans that do the same have the same key.
+    """
+    content = {
+        **_dealt(plan, cell, plan.shares_data(cell.task)),
+        "finetuning": _settings(finetuning_job(plan, cell)),
+        "own_data": _data(plan, cell) if not plan.shares_data(cell.task) else None,
+        "labels": cell.labels,
+        "pretraining": None if cell.starts_from_scratch else _pretraining(plan, cell),
+    }
+    return _hash(content)
+
+
+def pretraining_key(plan: Plan, cell: Cell) -> str:
+    """Return the hash of all settings that make the cell's encoder: cells of the same start from the same run."""
+    return _hash({**_dealt(plan, cell, plan.shares_data(cell.task)), **_pretraining(plan, cell)})
+
+
+def _pretraining(plan: Plan, cell: Cell) -> dict[str, Any]:
+    alone = plan.settings.pretraining.local if cell.arm == "local" else None
+    return {"job": _settings(pretraining_job(plan, cell)), "arm": cell.arm, "alone": alone, "cases": cell.cases}
+
+
+def _dealt(plan: Plan, cell: Cell, shared: bool) -> dict[str, Any]:
+    """Describe which cases there are, and which of them are kept for the test."""
+    dealing = plan.settings.shards[cell.shard]
+    return {
+        "data": plan.settings.data.model_dump(mode="json", exclude={"description"}),
+        "shard": dealing.model_dump(mode="json") if dealing else None,
+        "left_out": cell.left_out,
+        "folds": plan.settings.folds if shared else None,
+        "sites": plan.settings.tasks[cell.task].sites if shared else None,
+        "seed": cell.seed,
+    }
+
+
+def _data(plan: Plan, cell: Cell) -> dict[str, Any]:
+    task = plan.settings.tasks[cell.task]
+    scenario = plan.scenario(cell.task).settings.model_dump(mode="json", exclude={"description"})
+    return {"data": scenario, "sites": task.sites, "folds": plan.settings.folds}
+
+
+def _settings(job: Job) -> dict[str, Any]:
+    """Return what differs from the defaults, so that a setting which is new in FedSwin makes no run another one."""
+    return job.model_dump(mode="json", exclude_defaults=True, exclude={"name"})
+
+
+def _hash(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def describe(cell: Cell) -> dict[str, Any]:
+    """Return the value of each axis."""
+    return asdict(cell)

@@ -1,0 +1,153 @@
+"""Which case of which site a cell pre-trains on, fine-tunes on, and is tested on: written as site folders.
+
+All arms of a cell read the same folders, and no training opens a ``test`` case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from fedswin.data.datalist import SPLITS, Case, read_datalist, site_folders, write_datalist
+from fedswin.data.dealing.shard import shard
+from fedswin.data.folds import fold_of_patients
+from fedswin.errors import FedSwinError, nearest
+from fedswin.experiments.cells import Cell
+from fedswin.experiments.plan import Amount, Dealing, Plan
+from fedswin.operations.made_sites import make_sites
+from fedswin.operations.scenario import Scenario
+from fedswin.output import staged
+from fedswin.seeds import generator
+
+Splits = Mapping[str, Sequence[Case]]
+_FOLDS_SEED = 0  # folds stay the same for every seed, or the seeds of a plan would not test each case once
+
+
+@dataclass(frozen=True)
+class Holding:
+    """All cases of a site, whatever their splits were, and what its datalist says beside them."""
+
+    cases: Sequence[Case]
+    top_level: Mapping[str, Any]
+
+
+def ready_sites(scenario: Scenario, dealing: Dealing | None, folder: Path, *, console: Console) -> Path:
+    """Make the sites of ``scenario`` below ``folder``, unless they are there, and deal their cases again.
+
+    Raises:
+        FedSwinError: if something about the scenario or the dealing is wrong.
+    """
+    made = folder / scenario.digest[:8]
+    if not made.exists():
+        make_sites(scenario, made, console=console)
+    if dealing is None:
+        return made
+    options = dealing.model_dump(exclude_none=True)
+    dealt = folder / "-".join([made.name, *map(str, options.values())])
+    if not dealt.exists():
+        pool = folder / f"{made.name}-pool"
+        pool.mkdir(exist_ok=True)
+        holdings = read_holdings(made).values()
+        write_datalist(pool, {"training": [case for held in holdings for case in held.cases]})
+        shard(pool / "datalist.json", dealt, **options, validation=0, test=0)
+    return dealt
+
+
+def read_holdings(sites: Path) -> dict[str, Holding]:
+    """Return what each of the site folders in ``sites`` holds.
+
+    Raises:
+        VolumeError: as `read_datalist`.
+    """
+    return {name: _holding(folder) for name, folder in site_folders(sites).items()}
+
+
+def write_deal(plan: Plan, cell: Cell, pretraining: Path, finetuning: Path, out: Path) -> None:
+    """Write the site folders of a cell to ``out/pretraining`` and ``out/finetuning``.
+
+    Args:
+        plan: the plan.
+        cell: the cell.
+        pretraining: the folder of the sites that pre-train.
+        finetuning: the folder of the task's sites; the same one, or its own.
+        out: the folder to write; it appears when complete.
+
+    Raises:
+        FedSwinError: if the plan names a site that is not there, or nothing is left to train on or to test on.
+    """
+    task = plan.settings.tasks[cell.task]
+    held = read_holdings(finetuning)
+    _refuse_unknown(plan, [*(task.sites or ()), cell.left_out], held)
+    labelled = {name: held[name] for name in task.sites or held}
+    tests = {name: held_out(site.cases, name, plan.settings.folds, cell) for name, site in labelled.items()}
+    tuning = {name: _tuning(site, name, tests[name], cell) for name, site in labelled.items()}
+    _refuse_empty(plan, cell, tuning)
+    sources = read_holdings(pretraining)
+    _refuse_unknown(plan, [plan.settings.pretraining.local, cell.left_out], sources)
+    kept = {case.image for cases in tests.values() for case in cases} if pretraining == finetuning else set()
+    with staged(out) as folder:
+        for name, splits in tuning.items():
+            _write(folder / "finetuning" / name, splits, held[name])
+        for name, site in sources.items():
+            cases = [case for case in site.cases if case.image not in kept]
+            chosen = [] if name == cell.left_out else draw(cases, cell.cases or "all", name, "cases", cell.seed)
+            if chosen:
+                _write(folder / "pretraining" / name, {"training": chosen}, site)
+
+
+def held_out(cases: Sequence[Case], site: str, folds: int, cell: Cell) -> list[Case]:
+    """Return the labelled cases of a site that the cell is tested on: those of its fold, by patient.
+
+    A left-out site is tested on all of them. A site with one labelled patient keeps it for training.
+    """
+    labelled = [case for case in cases if case.label]
+    if site == cell.left_out:
+        return labelled
+    patients = {case.patient for case in labelled}
+    fold_of = fold_of_patients(patients, folds, _FOLDS_SEED, site)
+    chosen = [case for case in labelled if fold_of[case.patient] == cell.seed % folds]
+    return chosen if len({case.patient for case in chosen}) < len(patients) else []
+
+
+def draw(cases: Sequence[Case], amount: Amount | str, site: str, what: str, seed: int) -> list[Case]:
+    """Return ``amount`` of the cases; what is drawn of fewer is among what is drawn of more."""
+    if amount == "all":
+        return list(cases)
+    order = generator(seed, site, what).permutation(len(cases))
+    return [cases[number] for number in sorted(order[: int(amount)])]
+
+
+def _holding(folder: Path) -> Holding:
+    splits, top_level = read_datalist(folder / "datalist.json")
+    return Holding([case for split in SPLITS for case in splits[split]], top_level)
+
+
+def _tuning(site: Holding, name: str, test: Sequence[Case], cell: Cell) -> Splits:
+    left = [case for case in site.cases if case.label and case not in test]
+    training = [] if name == cell.left_out else draw(left, cell.labels, name, "labels", cell.seed)
+    return {"training": training, "test": test}
+
+
+def _write(folder: Path, splits: Splits, held: Holding) -> None:
+    folder.mkdir(parents=True)
+    write_datalist(folder, splits, **held.top_level)
+
+
+def _refuse_unknown(plan: Plan, names: Sequence[str | None], held: Mapping[str, Any]) -> None:
+    for name in names:
+        if name and name not in held:
+            raise FedSwinError(
+                f"{plan.path}: there is no site '{name}'{nearest(name, held)}. The sites are {', '.join(held)}."
+            )
+
+
+def _refuse_empty(plan: Plan, cell: Cell, tuning: Mapping[str, Splits]) -> None:
+    for split in ("training", "test"):
+        if not any(splits[split] for splits in tuning.values()):
+            raise FedSwinError(
+                f"{plan.path}: no labelled case is left for {split} ({cell}). Label more, or ask for fewer folds."
+            )
