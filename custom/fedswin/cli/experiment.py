@@ -1,4 +1,4 @@
-"""The command that runs what is missing of an experiment."""
+"""Commands about experiments: running what is missing of one, and writing what they came to."""
 
 from __future__ import annotations
 
@@ -24,12 +24,39 @@ def experiment(
 ) -> None:
     """Run what is missing of a plan: a grid of pre-training and fine-tuning.
 
-    OUT/PLAN.csv gets a row when a run is finished; a run that was cut off is gone on with.
+    OUT/PLAN.csv gets a row when a run is finished, and at the end PLAN.md and PLAN.svg show it. Called again, it goes
+    on with what was cut off. The runs lie in OUT/runs, which may be deleted.
 
     Example: fedswin experiment simulator/plans/phantoms.yaml --out simulator/results --only seed=0
     """
     from fedswin.experiments.experiment import chosen_cells, run_experiment
     from fedswin.experiments.plan import load_plan
+    from fedswin.experiments.results import write_table_and_plot
 
     found = load_plan(plan)
     run_experiment(found, out, cells=chosen_cells(found, only or ()), workers=workers, console=console)
+    write_table_and_plot(found, out)
+    console.print(f"The rows, the table and the plot: {out}/{found.name}.csv, .md and .svg", markup=False)
+
+
+@app.command()
+def results(
+    plans: Annotated[list[Path], typer.Argument(help="The plan files, in their order on the page.", metavar="PLAN…")],
+    rows: Annotated[Path, typer.Option("--rows", help="The folder of their CSVs; plots and tables are renewed there.")],
+    out: Annotated[Path, typer.Option("--out", help="The page to write (Markdown), beside that folder; replaced.")],
+) -> None:
+    """Write one page about experiments from their CSVs: tables, plots, and how to read them.
+
+    Example: fedswin results simulator/plans/*.yaml --rows simulator/results --out simulator/RESULTS.md
+    """
+    from fedswin.durable import written_whole
+    from fedswin.experiments.plan import load_plan
+    from fedswin.experiments.results import render_results, write_table_and_plot
+
+    found = [load_plan(plan) for plan in plans]
+    page = render_results(found, rows)
+    for plan in found:
+        write_table_and_plot(plan, rows)
+    with written_whole(out) as file:
+        file.write(page.encode())
+    console.print(f"{out}: {len(found)} experiments", markup=False)

@@ -18,7 +18,8 @@ from fedswin.errors import FedSwinError, nearest
 from fedswin.experiments.cells import AXES, Cell, cells_of, key_of, pretraining_key
 from fedswin.experiments.dealing import ready_sites, write_deal
 from fedswin.experiments.plan import Plan
-from fedswin.experiments.rows import Row, read_rows, write_rows
+from fedswin.experiments.plot import require_plots
+from fedswin.experiments.rows import Row, csv_of, read_rows, write_rows
 from fedswin.experiments.work import finetune, pretrain
 from fedswin.operations.study_table import duration
 from fedswin.process_watch import end_with_parent
@@ -58,11 +59,6 @@ def chosen_cells(plan: Plan, only: Sequence[str]) -> list[Cell]:
     return cells
 
 
-def csv_of(plan: Plan, out: Path) -> Path:
-    """Return where the rows of the plan are."""
-    return out / f"{plan.name}.csv"
-
-
 def run_experiment(
     plan: Plan, out: Path, *, cells: Sequence[Cell] | None = None, workers: int = 1, console: Console
 ) -> list[Row]:
@@ -79,9 +75,10 @@ def run_experiment(
         console: where to show how far it is.
 
     Raises:
-        FedSwinError: if something about the plan or its data is wrong, rows were made on other data, another process is
-            at work in ``out``, or a run fails.
+        FedSwinError: if matplotlib is not installed, something about the plan or its data is wrong, rows were made on
+            other data, another process is at work in ``out``, or a run fails.
     """
+    require_plots()
     with lock_run(out / RUNS, after="start it again"):
         found = {row.key: row for path in sorted(out.glob("*.csv")) for row in read_rows(path)}
         grid = {key_of(plan, cell): cell for cell in cells_of(plan)}
@@ -91,7 +88,7 @@ def run_experiment(
 
         def keep(*new: Row) -> None:
             rows.update({row.key: row for row in new})
-            write_rows(csv_of(plan, out), [rows[key] for key in grid if key in rows])
+            write_rows(csv_of(out, plan.name), [rows[key] for key in grid if key in rows])
 
         if wanted:
             sites = {task: _ready(plan, task, out / RUNS / _SITES, console) for task in plan.tasks}
@@ -133,7 +130,7 @@ def _refuse_other_data(plan: Plan, out: Path, rows: Iterable[Row], sites: Mappin
         now = sites[row.cell.task].digest
         if row.about["data"] != now:
             raise FedSwinError(
-                f"{csv_of(plan, out)}: its rows were made on the data {row.about['data']}, and {plan.path} has "
+                f"{csv_of(out, plan.name)}: its rows were made on the data {row.about['data']}, and {plan.path} has "
                 f"{now} now: files were added, taken away or changed. Choose another --out, or bring the data back."
             )
 

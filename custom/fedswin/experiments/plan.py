@@ -57,7 +57,7 @@ class Pretraining(Section):
     set: dict[str, Any] = Field(default_factory=dict)
     """``{section.key: value}``: settings that differ from the job file's."""
     local: str | None = None
-    """The site that pre-trains alone in the arm ``local``."""
+    """The site that pre-trains alone in the arm ``local``; null takes the first that pre-trains, by name."""
     objectives: Annotated[tuple[Annotated[tuple[Objective, ...], NotEmpty], ...], NotEmpty] = (OBJECTIVES,)
     """Which of the three losses are trained on, together (paper, table 4)."""
     cases: Annotated[tuple[Amount, ...], NotEmpty] = ("all",)
@@ -104,9 +104,7 @@ class PlanSettings(Section):
 
     @model_validator(mode="after")
     def _check(self) -> PlanSettings:
-        if "local" in self.arms and self.pretraining.local is None:
-            raise ValueError("pretraining.local is missing: name the site that pre-trains alone in the arm 'local'")
-        if "local" in self.arms and self.pretraining.local in self.left_out:
+        if "local" in self.arms and self.pretraining.local and self.pretraining.local in self.left_out:
             raise ValueError(f"left_out names '{self.pretraining.local}', which is also to pre-train alone")
         for name in ("seeds", "arms", "labels", "left_out"):
             values = getattr(self, name)

@@ -56,6 +56,11 @@ MEASURES = (
 ABOUT = ("data", "code", "torch", "machine", "finished")
 
 
+def csv_of(folder: Path, plan: str) -> Path:
+    """Return where the rows of a plan are, by its name."""
+    return folder / f"{plan}.csv"
+
+
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """Write the CSV, all or nothing.
 

@@ -55,7 +55,7 @@ def pretrain(plan: Plan, cell: Cell, sites: Path, out: Path) -> None:
     elif cell.arm == "central":
         _train(job, sites, out, pool=True)
     else:
-        _train(job, sites / str(plan.settings.pretraining.local), out)
+        _train(job, sites / (plan.settings.pretraining.local or min(site_folders(sites))), out)
 
 
 def finetune(plan: Plan, cell: Cell, sites: Path, encoder: Path | None, out: Path) -> Row:

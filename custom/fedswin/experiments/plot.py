@@ -1,0 +1,88 @@
+"""The plot of an experiment: the Dice of every run, and the mean of each arm along the axis that the plan varies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from fedswin.durable import written_whole
+from fedswin.errors import needs_extra
+from fedswin.experiments.rows import Row
+from fedswin.experiments.summary import varying_axes
+
+_ALONG = {
+    "labels": "labelled cases a site",
+    "cases": "pre-training scans a site",
+    "left_out": "hospital left out",
+    "task": "task",
+    "objective": "losses of pre-training",
+    "arm": "pre-training",
+}
+"""The axes that a plot may run along, the first of those that vary being the one, and how it is called there."""
+_ARMS = {"scratch": "C7", "local": "C1", "federated": "C0", "central": "C2"}
+_SCRATCH = "scratch"
+
+
+def require_plots() -> None:
+    """Make sure that plots can be drawn.
+
+    Raises:
+        FedSwinError: if matplotlib (the extra ``report``) is not installed.
+    """
+    with needs_extra("report", "A plot"):
+        import matplotlib.figure  # noqa: F401
+
+
+def draw(rows: Sequence[Row], out: Path) -> None:
+    """Write an SVG: a panel for each shard, a dot for each run, a line through the means of each arm.
+
+    Args:
+        rows: the rows of a plan, one at least.
+        out: the SVG to write; an existing file is replaced.
+
+    Raises:
+        FedSwinError: as `require_plots`.
+    """
+    require_plots()
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    along = next((axis for axis in _ALONG if axis in varying_axes(rows)), "arm")
+    shards = list(dict.fromkeys(row.cell.shard for row in rows))
+    with matplotlib.rc_context({"svg.hashsalt": "fedswin", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(1.5 + 4.5 * len(shards), 3.8), layout="constrained")
+        panels = figure.subplots(1, len(shards), sharey=True, squeeze=False)[0]
+        for panel, shard in zip(panels, shards, strict=True):
+            _draw_panel(panel, [row for row in rows if row.cell.shard == shard], along)
+            panel.set_title(shard if len(shards) > 1 else "")
+        panels[0].set_ylabel("Dice on held-out cases")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
+        with written_whole(out) as file:
+            figure.savefig(file, format="svg", metadata={"Date": None})
+
+
+def _draw_panel(panel: Any, rows: Sequence[Row], along: str) -> None:
+    places = sorted(dict.fromkeys(_place(row, along) for row in rows), key=_in_order)
+    arms = [arm for arm in _ARMS if any(row.cell.arm == arm for row in rows)]
+    for number, arm in enumerate(arms):
+        own = [row for row in rows if row.cell.arm == arm]
+        values = {place: [r.measures["dice"] for r in own if _place(r, along) == place] for place in places}
+        shift = 0.12 * (number - (len(arms) - 1) / 2)  # so that the dots of the arms stand side by side
+        xs = [place + shift for place, text in enumerate(places) if values[text]]
+        panel.plot(xs, [mean(dice) for dice in values.values() if dice], color=_ARMS[arm], marker="_", label=arm)
+        for place, text in enumerate(places):
+            panel.scatter([place + shift] * len(values[text]), values[text], color=_ARMS[arm], s=9, alpha=0.6)
+    panel.set_xticks(range(len(places)), places)
+    panel.set_xlabel(_ALONG[along])
+    panel.grid(axis="y", alpha=0.3)
+
+
+def _place(row: Row, along: str) -> str:
+    return str(getattr(row.cell, along)).replace(" + ", "\n+ ") or _SCRATCH
+
+
+def _in_order(place: str) -> tuple[bool, float]:
+    """Sort numbers by size and before "all"; other places stay as they are."""
+    return (not place.isdecimal(), float(place) if place.isdecimal() else 0.0)

@@ -1,0 +1,123 @@
+"""What the rows of an experiment come to: means and deviations over seeds, the worst site, and the gain over scratch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import mean, stdev
+
+from scipy.stats import wilcoxon
+
+from fedswin.experiments.cells import AXES, Cell
+from fedswin.experiments.rows import MEASURES, Row
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mean over seeds, and the sample standard deviation; ``None`` with one seed."""
+
+    mean: float
+    deviation: float | None
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How much better the test cases are segmented than from scratch, with everything else the same.
+
+    Attributes:
+        mean: the mean over the cases of the difference in Dice, each the mean over its seeds.
+        better: cases with a difference above 0.
+        cases: all cases.
+        p: of the two-sided Wilcoxon signed-rank test over the cases (paper, figure 7); ``None`` if all differences
+            are 0. Cases that were tested with one model are not independent, so it is too small rather than too large.
+    """
+
+    mean: float
+    better: int
+    cases: int
+    p: float | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The rows that differ in nothing but the seed.
+
+    Attributes:
+        cell: their place in the grid; its seed says nothing.
+        seeds: their seeds.
+        measures: each of `fedswin.experiments.rows.MEASURES` that all rows have.
+        sites: the Dice at each site.
+        worst: the Dice at the site where it is lowest, in each row.
+        cases: the Dice of each case, the mean over the rows that test it.
+        gain: over the same from scratch; ``None`` if there is no such row, or this is it.
+    """
+
+    cell: Cell
+    seeds: Sequence[int]
+    measures: Mapping[str, Spread]
+    sites: Mapping[str, Spread]
+    worst: Spread
+    cases: Mapping[str, float]
+    gain: Gain | None
+
+    @property
+    def worst_site(self) -> str:
+        """The site whose mean is lowest."""
+        return min(self.sites, key=lambda name: self.sites[name].mean)
+
+
+def summarize(rows: Sequence[Row]) -> list[Summary]:
+    """Return a summary for each configuration among ``rows``, in the order in which they appear."""
+    groups: defaultdict[Cell, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[replace(row.cell, seed=0)].append(row)
+    return [_summary(cell, group, groups.get(from_scratch(cell), [])) for cell, group in groups.items()]
+
+
+def from_scratch(cell: Cell) -> Cell:
+    """Return the cell that does the same without pre-training."""
+    return replace(cell, arm="scratch", objective="", cases="")
+
+
+def varying_axes(rows: Sequence[Row]) -> list[str]:
+    """Return the axes that say something of a run: those with several values, the seed apart."""
+    return [axis for axis in AXES if axis != "seed" and len({getattr(row.cell, axis) for row in rows} - {""}) > 1]
+
+
+def _summary(cell: Cell, rows: Sequence[Row], scratch: Sequence[Row]) -> Summary:
+    return Summary(
+        cell,
+        sorted(row.cell.seed for row in rows),
+        {
+            name: _spread(row.measures[name] for row in rows)
+            for name in MEASURES
+            if all(name in r.measures for r in rows)
+        },
+        {name: _spread(r.sites[name] for r in rows if name in r.sites) for name in _names(r.sites for r in rows)},
+        _spread(min(row.sites.values()) for row in rows),
+        {name: mean(r.cases[name] for r in rows if name in r.cases) for name in sorted(_names(r.cases for r in rows))},
+        _gain(rows, scratch) if cell != from_scratch(cell) else None,
+    )
+
+
+def _gain(rows: Sequence[Row], scratch: Sequence[Row]) -> Gain | None:
+    base = {row.cell.seed: row.cases for row in scratch}
+    differences: defaultdict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        for name in row.cases.keys() & base.get(row.cell.seed, {}).keys():
+            differences[name].append(row.cases[name] - base[row.cell.seed][name])
+    if not differences:
+        return None
+    of_cases = [mean(differences[name]) for name in sorted(differences)]
+    p = float(wilcoxon(of_cases).pvalue) if any(of_cases) else None
+    return Gain(mean(of_cases), sum(value > 0 for value in of_cases), len(of_cases), p)
+
+
+def _spread(values: Iterable[float]) -> Spread:
+    numbers = list(values)
+    return Spread(mean(numbers), stdev(numbers) if len(numbers) > 1 else None)
+
+
+def _names(mappings: Iterable[Mapping[str, float]]) -> list[str]:
+    return list(dict.fromkeys(name for mapping in mappings for name in mapping))

@@ -1,0 +1,74 @@
+"""The tables of an experiment in Markdown: one of its configurations, one of every test case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fedswin.experiments.rows import Row
+from fedswin.experiments.summary import Spread, Summary, summarize, varying_axes
+
+_HEADINGS = {"left_out": "left out", "labels": "labels a site", "objective": "losses", "cases": "scans a site"}
+_NONE = "–"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return a line for each configuration: scores, sites, the gain over scratch, and what it took."""
+    summaries, axes = summarize(rows), varying_axes(rows)
+    sites = list(dict.fromkeys(site for summary in summaries for site in summary.sites))
+    shown = sites if len(sites) > 1 else []
+    columns: list[tuple[str, Callable[[Summary], str]]] = [
+        *((_HEADINGS.get(axis, axis), _value(axis)) for axis in axes),
+        ("seeds", lambda s: " ".join(map(str, s.seeds))),
+        ("Dice", lambda s: _spread(s.measures["dice"])),
+        ("− scratch", _gain),
+        ("p", lambda s: _NONE if s.gain is None or s.gain.p is None else f"{s.gain.p:.2g}"),
+        *((site, _site(site)) for site in shown),
+        *([("worst site", lambda s: f"{_spread(s.worst)} {s.worst_site}")] if shown else []),
+        ("HD95, mm", _measure("hd95", 1)),
+        ("NSD", _measure("nsd", 3)),
+        ("pre-training: steps", _measure("pretraining_steps", 0)),
+        ("sub-volumes", _measure("pretraining_samples", 0)),
+        ("MB a site and round", _measure("pretraining_megabytes_per_round", 1)),
+        ("fine-tuning: steps", _measure("finetuning_steps", 0)),
+        ("sub-volumes", _measure("finetuning_samples", 0)),
+        ("MB a site and round", _measure("finetuning_megabytes_per_round", 1)),
+    ]
+    return markdown([name for name, _ in columns], [[text(summary) for _, text in columns] for summary in summaries])
+
+
+def case_table(rows: Sequence[Row]) -> str:
+    """Return the Dice of every test case in every configuration, a case in each column."""
+    summaries, axes = summarize(rows), varying_axes(rows)
+    cases = sorted({case for summary in summaries for case in summary.cases})
+    lines = [
+        [*(_value(axis)(s) for axis in axes), *(f"{s.cases[case]:.3f}" if case in s.cases else _NONE for case in cases)]
+        for s in summaries
+    ]
+    return markdown([*(_HEADINGS.get(axis, axis) for axis in axes), *cases], lines)
+
+
+def markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return a table, without a line break at its end."""
+    rows = [headings, ["---"] * len(headings), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _value(axis: str) -> Callable[[Summary], str]:
+    return lambda summary: str(getattr(summary.cell, axis)) or _NONE
+
+
+def _site(name: str) -> Callable[[Summary], str]:
+    return lambda summary: _spread(summary.sites[name]) if name in summary.sites else _NONE
+
+
+def _measure(name: str, digits: int) -> Callable[[Summary], str]:
+    return lambda summary: f"{summary.measures[name].mean:.{digits}f}" if name in summary.measures else _NONE
+
+
+def _gain(summary: Summary) -> str:
+    gain = summary.gain
+    return f"{gain.mean:+.3f}, better in {gain.better} of {gain.cases}".replace("-", "−") if gain else _NONE
+
+
+def _spread(spread: Spread) -> str:
+    return f"{spread.mean:.3f}" + (f" ± {spread.deviation:.3f}" if spread.deviation is not None else "")
