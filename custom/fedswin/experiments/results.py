@@ -26,8 +26,8 @@ def rows_of(plan: Plan, folder: Path) -> list[Row]:
     rows = {row.key: row for row in read_rows(csv_of(folder, plan.name))}
     if strange := rows.keys() - grid.keys():
         raise FedSwinError(
-            f"{csv_of(folder, plan.name)}: {len(strange)} rows, such as {min(strange)}, are of no run of {plan.path}: it "
-            "or a job has changed since. Run the experiment again, which drops them."
+            f"{csv_of(folder, plan.name)}: {len(strange)} rows, such as {min(strange)}, are of no run of {plan.path}: "
+            "it or a job has changed since. Run the experiment again, which drops them."
         )
     return [rows[key] for key in grid if key in rows]
 

@@ -1,4 +1,4 @@
-"""What the rows of an experiment come to: means and deviations over seeds, the worst site, and the gain over scratch."""
+"""What the rows of an experiment come to: means and deviations over seeds, the worst site, the gain over scratch."""
 
 from __future__ import annotations
 
