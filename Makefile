@@ -15,7 +15,7 @@ IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install simulate pictures test test-long lint format lock clean
+.PHONY: help install simulate pictures results test test-long lint format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,12 @@ simulate: $(INSTALLED) ## train three phantom hospitals together, into RUN_DIR (
 
 pictures: $(INSTALLED) ## the README's pictures of the runs in RUN_DIR, into simulator/; needs Chromium
 	@$(IN_VENV) PYTHONPATH=tests python .ci/pictures.py "$(RUN_DIR)" simulator
+
+results: $(INSTALLED) ## write simulator/RESULTS.md from the rows of the experiments
+	$(call run,fedswin results simulator/plans/sarcoma.yaml simulator/plans/phantoms.yaml simulator/plans/figure_7.yaml \
+	  simulator/plans/table_4.yaml simulator/plans/figure_6.yaml simulator/plans/figure_8.yaml \
+	  simulator/plans/unseen_hospital.yaml simulator/plans/figure_6_decathlon.yaml --rows simulator/results \
+	  --out simulator/RESULTS.md)
 
 test: $(INSTALLED) ## the fast tests, and one of each kind that starts NVFlare
 	@$(IN_VENV) pytest -m "not long" $(PYTEST_ARGS)

@@ -54,6 +54,10 @@ class VolumeError(FedSwinError):
         super().__init__(f"{path}: {problem}. {fix}")
         self.path, self.problem, self.fix = path, problem, fix
 
+    def __reduce__(self) -> tuple[type[VolumeError], tuple[Path, str, str]]:
+        """Let it pass from one process to another: an exception is made again from its message otherwise."""
+        return type(self), (self.path, self.problem, self.fix)
+
 
 class UnreadableError(VolumeError):
     """A file that is truncated or damaged; ``problem`` quotes a library, which may have named the path."""

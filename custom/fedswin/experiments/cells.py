@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any
 
 from fedswin.config import Job
 from fedswin.experiments.plan import OBJECTIVES, Amount, Arm, Plan
+from fedswin.settings import Section
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Cell:
 
     def __str__(self) -> str:
         """Name the values that say something, those of an axis that is not used left out."""
-        amounts = [f"{self.labels} labels", f"{self.cases} cases" if self.cases not in ("", "all") else ""]
+        amounts = [f"labels {self.labels}", f"scans {self.cases}" if self.cases not in ("", "all") else ""]
         losses = self.objective if self.objective != " + ".join(OBJECTIVES) else ""
         left_out = f"without {self.left_out}" if self.left_out else ""
         return ", ".join(
@@ -100,9 +101,9 @@ def key_of(plan: Plan, cell: Cell) -> str:
     Names of plans, tasks and shards have no part in it, so cells of two plans that do the same have the same key.
     """
     content = {
-        **_dealt(plan, cell, plan.shares_data(cell.task)),
+        **_dealt(plan, cell),
         "finetuning": _settings(finetuning_job(plan, cell)),
-        "own_data": _data(plan, cell) if not plan.shares_data(cell.task) else None,
+        "own_data": None if plan.shares_data(cell.task) else _own_data(plan, cell),
         "labels": cell.labels,
         "pretraining": None if cell.starts_from_scratch else _pretraining(plan, cell),
     }
@@ -111,7 +112,7 @@ def key_of(plan: Plan, cell: Cell) -> str:
 
 def pretraining_key(plan: Plan, cell: Cell) -> str:
     """Return the hash of all settings that make the cell's encoder: cells of the same start from the same run."""
-    return _hash({**_dealt(plan, cell, plan.shares_data(cell.task)), **_pretraining(plan, cell)})
+    return _hash({**_dealt(plan, cell), **_pretraining(plan, cell)})
 
 
 def _pretraining(plan: Plan, cell: Cell) -> dict[str, Any]:
@@ -119,12 +120,12 @@ def _pretraining(plan: Plan, cell: Cell) -> dict[str, Any]:
     return {"job": _settings(pretraining_job(plan, cell)), "arm": cell.arm, "alone": alone, "cases": cell.cases}
 
 
-def _dealt(plan: Plan, cell: Cell, shared: bool) -> dict[str, Any]:
-    """Describe which cases there are, and which of them are kept for the test."""
-    dealing = plan.settings.shards[cell.shard]
+def _dealt(plan: Plan, cell: Cell) -> dict[str, Any]:
+    """Describe which cases there are, and which of them are kept from pre-training for the test."""
+    shared, dealing = plan.shares_data(cell.task), plan.settings.shards[cell.shard]
     return {
-        "data": plan.settings.data.model_dump(mode="json", exclude={"description"}),
-        "shard": dealing.model_dump(mode="json") if dealing else None,
+        "data": _settings(plan.settings.data),
+        "shard": _settings(dealing) if dealing else None,
         "left_out": cell.left_out,
         "folds": plan.settings.folds if shared else None,
         "sites": plan.settings.tasks[cell.task].sites if shared else None,
@@ -132,21 +133,15 @@ def _dealt(plan: Plan, cell: Cell, shared: bool) -> dict[str, Any]:
     }
 
 
-def _data(plan: Plan, cell: Cell) -> dict[str, Any]:
+def _own_data(plan: Plan, cell: Cell) -> dict[str, Any]:
     task = plan.settings.tasks[cell.task]
-    scenario = plan.scenario(cell.task).settings.model_dump(mode="json", exclude={"description"})
-    return {"data": scenario, "sites": task.sites, "folds": plan.settings.folds}
+    return {"data": _settings(plan.scenario(cell.task).settings), "sites": task.sites, "folds": plan.settings.folds}
 
 
-def _settings(job: Job) -> dict[str, Any]:
+def _settings(section: Section) -> dict[str, Any]:
     """Return what differs from the defaults, so that a setting which is new in FedSwin makes no run another one."""
-    return job.model_dump(mode="json", exclude_defaults=True, exclude={"name"})
+    return section.model_dump(mode="json", exclude_defaults=True, exclude={"name", "description"})
 
 
 def _hash(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def describe(cell: Cell) -> dict[str, Any]:
-    """Return the value of each axis."""
-    return asdict(cell)

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from fedswin.data.datalist import SPLITS, Case, read_datalist, site_folders, write_datalist
+from fedswin.data.datalist import DATALIST, SPLITS, Case, read_datalist, site_folders, write_datalist
 from fedswin.data.dealing.shard import shard
 from fedswin.data.folds import fold_of_patients
 from fedswin.errors import FedSwinError, nearest
@@ -49,11 +49,7 @@ def ready_sites(scenario: Scenario, dealing: Dealing | None, folder: Path, *, co
     options = dealing.model_dump(exclude_none=True)
     dealt = folder / "-".join([made.name, *map(str, options.values())])
     if not dealt.exists():
-        pool = folder / f"{made.name}-pool"
-        pool.mkdir(exist_ok=True)
-        holdings = read_holdings(made).values()
-        write_datalist(pool, {"training": [case for held in holdings for case in held.cases]})
-        shard(pool / "datalist.json", dealt, **options, validation=0, test=0)
+        shard(_pool(made), dealt, **options, validation=0, test=0)
     return dealt
 
 
@@ -121,8 +117,33 @@ def draw(cases: Sequence[Case], amount: Amount | str, site: str, what: str, seed
     return [cases[number] for number in sorted(order[: int(amount)])]
 
 
+def _pool(sites: Path) -> Path:
+    """Write a datalist of all cases of ``sites``, each under a name that tells its site, and return it."""
+    holdings = read_holdings(sites)
+    read_as = [{key: held.top_level.get(key) for key in ("annotated", "label_map")} for held in holdings.values()]
+    if any(keys != read_as[0] for keys in read_as):
+        raise FedSwinError(f"{sites}: the sites' label maps are read in several ways, so their cases cannot be pooled.")
+    pool = sites.with_name(f"{sites.name}-pool")
+    known = {key: value for key, value in read_as[0].items() if value is not None}
+    with staged(pool) as folder:
+        cases = [_linked(folder, name, case) for name, held in holdings.items() for case in held.cases]
+        write_datalist(folder, {"training": cases}, **known)
+    return pool / DATALIST
+
+
+def _linked(folder: Path, site: str, case: Case) -> Case:
+    """Link the files of a case into ``folder``, and name them and the patient after the site, too."""
+    links = {}
+    for part, file in (("images", case.image), ("labels", case.label)):
+        if file:
+            links[part] = folder / part / f"{site}_{file.name}"
+            links[part].parent.mkdir(exist_ok=True)
+            links[part].symlink_to(file.resolve())
+    return Case(links["images"], links.get("labels"), f"{site}/{case.patient}")
+
+
 def _holding(folder: Path) -> Holding:
-    splits, top_level = read_datalist(folder / "datalist.json")
+    splits, top_level = read_datalist(folder / DATALIST)
     return Holding([case for split in SPLITS for case in splits[split]], top_level)
 
 

@@ -91,7 +91,8 @@ def run_experiment(
             write_rows(csv_of(out, plan.name), [rows[key] for key in grid if key in rows])
 
         if wanted:
-            sites = {task: _ready(plan, task, out / RUNS / _SITES, console) for task in plan.tasks}
+            tasks = dict.fromkeys(cell.task for cell in wanted)
+            sites = {task: _ready(plan, task, out / RUNS / _SITES, console) for task in tasks}
             _refuse_other_data(plan, out, rows.values(), sites)
             _Work(plan, out / RUNS, sites, keep, console).run(wanted, workers)
         elif rows:
@@ -127,8 +128,8 @@ def _ready(plan: Plan, task: str, folder: Path, console: Console) -> _Sites:
 
 def _refuse_other_data(plan: Plan, out: Path, rows: Iterable[Row], sites: Mapping[str, _Sites]) -> None:
     for row in rows:
-        now = sites[row.cell.task].digest
-        if row.about["data"] != now:
+        now = sites[row.cell.task].digest if row.cell.task in sites else None
+        if now and row.about["data"] != now:
             raise FedSwinError(
                 f"{csv_of(out, plan.name)}: its rows were made on the data {row.about['data']}, and {plan.path} has "
                 f"{now} now: files were added, taken away or changed. Choose another --out, or bring the data back."
@@ -158,8 +159,12 @@ class _Work:
         self._running: dict[Future[Row | None], Cell] = {}
 
     def run(self, cells: Sequence[Cell], workers: int) -> None:
-        """Run ``cells``, ``workers`` at a time."""
-        waiting, started = list(cells), monotonic()
+        """Run ``cells``, ``workers`` at a time; one that fails keeps none of the others from being run.
+
+        Raises:
+            FedSwinError: at the end, if one has failed.
+        """
+        waiting, failed, started = list(cells), list[str](), monotonic()
         with (
             ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin) as pool,
             self._console.status("") as status,
@@ -170,9 +175,16 @@ class _Work:
                 status.update("; ".join(map(str, self._running.values())))
                 for future in wait(self._running, return_when=FIRST_COMPLETED).done:
                     cell = self._running.pop(future)
-                    line = self._finish(cell, future.result())
+                    try:
+                        line = self._finish(cell, future.result())
+                    except FedSwinError as error:
+                        line = f"{cell}: {error}"
+                        failed.append(line)
+                        waiting = [other for other in waiting if other != cell]
                     left = len(waiting) + sum(self._has_encoder(other) for other in self._running.values())
                     self._console.print(f"{line}; {duration(monotonic() - started)} so far, {left} to do", markup=False)
+        if failed:
+            raise FedSwinError(f"Runs that failed: {len(failed)}. The first was {failed[0]} Start again to go on.")
 
     def _next(self, waiting: Sequence[Cell]) -> Cell | None:
         """Return a cell whose encoder is there, or else one whose encoder nobody trains yet."""

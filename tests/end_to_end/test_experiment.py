@@ -1,0 +1,183 @@
+"""Experiments with real processes: the plans that ship, a part of a grid, and one that is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import yaml
+
+from experiments.studies import write_collection, write_plan
+from fedswin.evaluation import ALL
+from fedswin.experiments.cells import AXES, Cell, cells_of, key_of, pretraining_key
+from fedswin.experiments.experiment import RUNS
+from fedswin.experiments.plan import Plan, load_plan
+from fedswin.experiments.rows import Row, read_rows
+from fedswin.operations.evaluate import evaluate, matrix
+from fedswin.run_folder import read_records
+
+pytestmark = pytest.mark.end_to_end
+
+PLANS = sorted((Path(__file__).parents[2] / "simulator" / "plans").glob("*.yaml"))
+_COMMAND = [sys.executable, "-c", "from fedswin.cli import main; main()", "experiment"]
+_CHEAPEST = ("local", "central", "federated")
+_STEPS = {"federation.rounds": 1, "federation.local_steps": 2, "trainer.cpu_threads": 1, "trainer.warmup_steps": 0}
+_LEAST = {"model.feature_size": 12, "data.roi": [64, 32, 32], "data.spacing": [3, 3, 3], "trainer.batch_size": 1}
+
+
+def start(plan: Plan, out: Path, *options: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*_COMMAND, str(plan.path), "--out", str(out), *options],
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(plan: Plan, out: Path, *options: str, environment: dict[str, str] | None = None) -> str:
+    process = start(plan, out, *options, environment=environment)
+    printed, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, printed
+    return printed
+
+
+def test_a_grid_of_all_arms_is_run_scored_and_told(tmp_path: Path) -> None:
+    write_collection(tmp_path / "collection", {"a": (2, 0), "b": (2, 1)})
+    plan, out = write_plan(tmp_path), tmp_path / "out"
+    printed = run(plan, out, "--workers", "2")
+    rows = {row.cell.arm: row for row in read_rows(out / "plan.csv")}
+    assert "plan: 0 of 4 runs are there, 4 to do" in printed
+    assert list(rows) == ["scratch", "local", "federated", "central"]
+    steps, batch = 2 * 2, 2
+    assert [row.measures["pretraining_steps"] for row in rows.values()] == [0, steps, steps, steps]
+    assert [row.measures["pretraining_samples"] for row in rows.values()] == [
+        sites * steps * batch for sites in (0, 1, 2, 1)
+    ]
+    assert {row.measures["finetuning_steps"] for row in rows.values()} == {4}
+    assert "pretraining_megabytes_per_round" not in rows["central"].measures
+    for row in rows.values():
+        assert_scored(plan, row, out)
+    assert_same_traffic(rows["federated"], out / RUNS / "pretraining" / pretraining_key(plan, rows["federated"].cell))
+    assert "| federated | 0 |" in (out / "plan.md").read_text()
+
+
+def assert_scored(plan: Plan, row: Row, out: Path) -> None:
+    """Compare a row with an evaluation of the model that it tells of."""
+    runs, key = out / RUNS, key_of(plan, row.cell)
+    results = evaluate([runs / "finetuning" / key / "global" / "last.pt"], runs / "deals" / key / "finetuning")
+    [scores] = matrix(results).values()
+    assert row.measures["dice"] == pytest.approx(scores[ALL]["dice"], rel=1e-5)
+    assert row.sites == pytest.approx({name: of["dice"] for name, of in scores.items() if name != ALL}, rel=1e-5)
+    assert len(row.cases) == len(results) == 2
+
+
+def assert_same_traffic(row: Row, encoder: Path) -> None:
+    sites = [site for record in read_records(encoder)[1:] for site in record["sites"].values()]
+    mean = np.mean([site["bytes_up"] + site["bytes_down"] for site in sites]) / 1e6
+    assert row.measures["pretraining_megabytes_per_round"] == pytest.approx(mean, rel=1e-5)
+
+
+def test_an_experiment_that_is_killed_goes_on_where_it_was_and_comes_to_the_same(tmp_path: Path) -> None:
+    write_collection(tmp_path / "collection", {"a": (2, 0)})
+    longer = {"federation.rounds": 4, "federation.local_steps": 3}
+    plan = write_plan(tmp_path, arms=["local"], pretraining={"job": "pretrain.yaml", "set": longer})
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    run(plan, whole)
+    [cell] = cells_of(plan)
+    encoder = cut / RUNS / "pretraining" / pretraining_key(plan, cell)
+    process = start(plan, cut)
+    wait_for(lambda: (encoder / "sites" / "a" / "checkpoint.pt").exists(), process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (encoder / "outcome.json").exists(), "it was killed too late to test anything"
+    before = len(read_records(encoder))
+    run(plan, cut)
+    assert before < len(read_records(encoder)) == 5
+    [one], [other] = read_rows(whole / "plan.csv"), read_rows(cut / "plan.csv")
+    assert without_time(one) == without_time(other)
+
+
+def wait_for(happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 300
+    while not happened():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def without_time(row: Row) -> dict[str, Any]:
+    measures = {name: value for name, value in row.measures.items() if name != "seconds"}
+    about = {name: value for name, value in row.about.items() if name != "finished"}
+    return {**vars(row), "measures": measures, "about": about}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("path", PLANS, ids=[path.stem for path in PLANS])
+def test_the_smallest_run_of_every_plan(path: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+    plan = shrunk(path, tmp_path / path.name)
+    cell = smallest(plan)
+    only = [f"{axis}={getattr(cell, axis)}" for axis in AXES]
+    run(plan, tmp_path / "out", *(text for part in only for text in ("--only", part)), environment=environment)
+    [row] = read_rows(tmp_path / "out" / f"{plan.name}.csv")
+    assert row.cell == cell
+    assert 0 <= row.measures["dice"] <= 1
+    assert row.measures["pretraining_steps"] == row.measures["finetuning_steps"] == 2
+    assert set(row.sites) == {name.partition("/")[0] for name in row.cases}
+
+
+def shrunk(path: Path, out: Path) -> Plan:
+    """Write the plan with one round of two steps, and volumes and networks as small as they can be."""
+    content = yaml.safe_load(path.read_text())
+    for job in (content["pretraining"], *content["tasks"].values()):
+        job["job"] = str((path.parent / job["job"]).resolve())
+        job["set"] = {**job.get("set", {}), **_STEPS, **_LEAST}
+    content["pretraining"]["set"]["pretraining.reconstruction_head"] = "deconv5"
+    if "phantom" in content["data"]:
+        content["data"]["phantom"] |= {"volumes": 5, "spacing": 6}
+    out.write_text(yaml.safe_dump(content))
+    return load_plan(out)
+
+
+def smallest(plan: Plan) -> Cell:
+    """Return the first of the cells that pre-train at the least cost."""
+    return min((cell for cell in cells_of(plan) if cell.arm != "scratch"), key=lambda cell: _CHEAPEST.index(cell.arm))
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The collections that plans name, generated."""
+    folder = tmp_path_factory.mktemp("data")
+    write_collection(folder / "real_ct", {"sarcoma": (6, 0), "unlabelled": (0, 1), "organs": (0, 1)})
+    write_collection(folder / "five", {"luna16": (0, 1), "hnscc": (0, 1)})
+    write_decathlon(folder / "decathlon" / "Task03_Liver")
+    variables = {"REAL_CT": "real_ct", "FIVE_DATASETS": "five", "DECATHLON": "decathlon"}
+    return {f"FEDSWIN_{name}": str(folder / place) for name, place in variables.items()}
+
+
+def write_decathlon(folder: Path) -> None:
+    """Write a task as the Decathlon lays it out: liver and tumour, twelve cases with a label, one without."""
+    rng = np.random.default_rng(0)
+    for part in ("imagesTr", "labelsTr", "imagesTs"):
+        (folder / part).mkdir(parents=True)
+    label = np.zeros((66, 40, 36), np.uint8)
+    label[10:40, 10:30, 5:30], label[20:30, 15:20, 10:20] = 1, 2
+    names = [f"liver_{number}.nii.gz" for number in range(13)]
+    for name in names:
+        image = (rng.normal(0, 30, label.shape) + 100 * label).astype(np.int16)
+        nib.save(nib.Nifti1Image(image, np.diag([2.0, 2.0, 2.0, 1.0])), folder / "imagesTr" / name)
+        nib.save(nib.Nifti1Image(label, np.diag([2.0, 2.0, 2.0, 1.0])), folder / "labelsTr" / name)
+    (folder / "imagesTr" / names[-1]).rename(folder / "imagesTs" / names[-1])
+    training = [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names[:-1]]
+    content = {"name": "Liver", "labels": {"0": "background", "1": "liver", "2": "cancer"}, "training": training}
+    (folder / "dataset.json").write_text(json.dumps({**content, "test": [f"./imagesTs/{names[-1]}"]}))

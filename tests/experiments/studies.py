@@ -1,0 +1,66 @@
+"""A small collection of CT, the jobs on it, and a plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import yaml
+
+from end_to_end import tiny
+from fedswin.experiments.cells import Cell
+from fedswin.experiments.plan import Plan, load_plan
+from fedswin.experiments.rows import Row
+
+SHAPE = (66, 40, 36)
+CELL = Cell("lump", "as they are", "", "all", "scratch", "", "", 0)
+ABOUT = {"data": "d", "code": "c", "torch": "t", "machine": "m", "finished": "f"}
+
+
+def write_collection(folder: Path, sources: dict[str, tuple[int, int]], shape: tuple[int, int, int] = SHAPE) -> Path:
+    """Write ``<source>/<case>/ct.nii.gz``: for each source so many cases with a label map, and so many without."""
+    for number, (source, (labelled, unlabelled)) in enumerate(sources.items()):
+        rng = np.random.default_rng(number)
+        for case in range(labelled + unlabelled):
+            label = np.zeros(shape, np.uint8)
+            label[tuple(slice(side // 4, side // 2) for side in shape)] = 1
+            image = (rng.normal(0, 30, shape) + 150 * label).astype(np.int16)
+            path = folder / source / f"case{case}"
+            path.mkdir(parents=True)
+            nib.save(nib.Nifti1Image(image, np.diag([2.0, 2.0, 2.0, 1.0])), path / "ct.nii.gz")
+            if case < labelled:
+                nib.save(nib.Nifti1Image(label, np.diag([2.0, 2.0, 2.0, 1.0])), path / "label.nii.gz")
+    return folder
+
+
+def write_plan(folder: Path, name: str = "plan", **changes: Any) -> Plan:
+    """Write a plan on the collection ``folder/collection``, and the two jobs that it names, unless they are there."""
+    for job in (tiny.PRETRAIN, tiny.FINETUNE):
+        path = folder / f"{job['task']}.yaml"
+        if not path.exists():
+            path.write_text(yaml.safe_dump(job))
+    content = {
+        "question": "Does it pay?",
+        "data": {"shard": {"collection": "collection", "by": "source"}},
+        "folds": 2,
+        "seeds": [0],
+        "arms": ["scratch", "local", "federated", "central"],
+        "pretraining": {"job": "pretrain.yaml"},
+        "tasks": {"lump": {"job": "finetune.yaml"}},
+        **changes,
+    }
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return load_plan(path)
+
+
+def row(cell: Cell, cases: dict[str, float], key: str = "", **measures: float) -> Row:
+    """Return a row whose Dice is the mean of those of ``{"site/case": Dice}``."""
+    sites: dict[str, list[float]] = {}
+    for name, dice in cases.items():
+        sites.setdefault(name.partition("/")[0], []).append(dice)
+    means = {site: float(np.mean(values)) for site, values in sites.items()}
+    dice = float(np.mean(list(cases.values())))
+    return Row(key or str(cell), cell, {"dice": dice, **measures}, means, cases, ABOUT)

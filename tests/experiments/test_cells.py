@@ -1,0 +1,101 @@
+"""The grid of a plan, and the keys by which a finished run is found again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.studies import write_plan
+from fedswin.experiments.cells import cells_of, finetuning_job, key_of, pretraining_job, pretraining_key
+from fedswin.experiments.plan import load_plan
+
+PLANS = Path(__file__).parents[2] / "simulator" / "plans"
+
+
+def test_from_scratch_there_is_one_run_whatever_is_varied_in_pre_training(tmp_path: Path) -> None:
+    objectives = [["rotation"], ["inpainting", "rotation"]]
+    plan = write_plan(
+        tmp_path, pretraining={"job": "pretrain.yaml", "objectives": objectives, "cases": [1, "all"]}, labels=[1, "all"]
+    )
+    cells = cells_of(plan)
+    assert len([cell for cell in cells if cell.starts_from_scratch]) == 2
+    assert len([cell for cell in cells if cell.arm == "federated"]) == 2 * 2 * 2
+    assert len(cells) == len(set(cells))
+
+
+def test_cells_come_by_seed_so_that_a_part_of_them_is_a_grid(tmp_path: Path) -> None:
+    cells = cells_of(write_plan(tmp_path, seeds=[3, 1], labels=[1, "all"]))
+    assert [cell.seed for cell in cells] == [3] * 8 + [1] * 8
+
+
+def test_the_jobs_of_a_cell_have_its_seed_and_its_losses_and_are_else_those_of_the_plan(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path, pretraining={"job": "pretrain.yaml", "objectives": [["rotation", "contrastive"]]})
+    cell = replace(next(cell for cell in cells_of(plan) if cell.arm == "central"), seed=7)
+    job = pretraining_job(plan, cell)
+    assert job.pretraining.loss_weights.model_dump() == {"inpainting": 0, "rotation": 1, "contrastive": 1}
+    assert (job.seed, finetuning_job(plan, cell).seed) == (7, 7)
+    assert job.trainer == plan.pretraining.trainer
+    assert job.federation == plan.pretraining.federation
+
+
+def test_names_and_words_make_no_run_another_one(tmp_path: Path) -> None:
+    one = write_plan(tmp_path)
+    other = write_plan(
+        tmp_path,
+        "other",
+        question="Another one?",
+        reading="It does.",
+        tasks={"knob": {"job": "finetune.yaml"}},
+        shards={"here": None},
+    )
+    pairs = zip(cells_of(one), cells_of(other), strict=True)
+    assert all(key_of(one, cell) == key_of(other, twin) for cell, twin in pairs)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"folds": 3},
+        {"shards": {"as they are": {"by": "iid", "sites": 2}}},
+        {"tasks": {"lump": {"job": "finetune.yaml", "set": {"trainer.learning_rate": 0.5}}}},
+        {"tasks": {"lump": {"job": "finetune.yaml", "sites": ["a"]}}},
+        {"tasks": {"lump": {"job": "finetune.yaml", "data": {"phantom": {}}}}},
+        {"data": {"phantom": {"seed": 5}}},
+    ],
+)
+def test_whatever_changes_the_numbers_changes_every_key(tmp_path: Path, changes: dict[str, Any]) -> None:
+    one, other = write_plan(tmp_path), write_plan(tmp_path, "other", **changes)
+    assert not {key_of(one, cell) for cell in cells_of(one)} & {key_of(other, cell) for cell in cells_of(other)}
+
+
+def test_another_pre_training_leaves_the_runs_from_scratch_as_they_are(tmp_path: Path) -> None:
+    one = write_plan(tmp_path)
+    other = write_plan(tmp_path, "other", pretraining={"job": "pretrain.yaml", "set": {"trainer.learning_rate": 0.5}})
+    same = [cell for cell in cells_of(one) if key_of(one, cell) == key_of(other, cell)]
+    assert [cell.arm for cell in same] == ["scratch"]
+
+
+def test_cells_with_more_or_fewer_labels_start_from_the_same_encoder(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path, labels=[1, 2, "all"], seeds=[0, 1])
+    encoders = {
+        (cell.arm, cell.seed): pretraining_key(plan, cell) for cell in cells_of(plan) if not cell.starts_from_scratch
+    }
+    assert len(set(encoders.values())) == len(encoders) == 6
+    assert all(
+        pretraining_key(plan, cell) == encoders[cell.arm, cell.seed]
+        for cell in cells_of(plan)
+        if not cell.starts_from_scratch
+    )
+
+
+def test_plans_that_ship_share_the_runs_that_they_have_in_common() -> None:
+    def keys(name: str) -> set[str]:
+        plan = load_plan(PLANS / f"{name}.yaml")
+        return {key_of(plan, cell) for cell in cells_of(plan)}
+
+    assert len(keys("figure_7") & keys("sarcoma")) == 2 * 3 * 3  # arms, labels, seeds
+    assert len(keys("table_4") & keys("phantoms")) == 2 * 3
+    assert len(keys("figure_8") & keys("phantoms")) == 2 * 3

@@ -1,0 +1,186 @@
+"""What is run, in which order, and what is kept: with stand-ins for the training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from experiments.studies import row, write_collection, write_plan
+from fedswin.errors import FedSwinError
+from fedswin.experiments import experiment
+from fedswin.experiments.cells import Cell, cells_of, key_of
+from fedswin.experiments.experiment import RUNS, chosen_cells, run_experiment
+from fedswin.experiments.plan import Plan
+from fedswin.experiments.rows import Row, read_rows
+from fedswin.run_lock import lock_run
+
+QUIET = Console(quiet=True)
+
+
+class Training:
+    """Stands in for pre-training and fine-tuning, and notes what it was asked for."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.fails: Callable[[str], bool] = lambda _: False
+
+    def pretrain(self, plan: Plan, cell: Cell, sites: Path, out: Path) -> None:
+        self._note(f"encoder {cell.arm} {cell.seed}")
+        assert (sites / "a" / "datalist.json").exists()
+        out.mkdir(parents=True, exist_ok=True)
+
+    def finetune(self, plan: Plan, cell: Cell, sites: Path, encoder: Path | None, out: Path) -> Row:
+        self._note(f"row {cell.arm} {cell.labels} {cell.seed}")
+        assert (encoder is None) == cell.starts_from_scratch
+        assert encoder is None or encoder.exists()
+        return row(cell, {"a/1": 0.5}, key_of(plan, cell))
+
+    def _note(self, text: str) -> None:
+        if self.fails(text):
+            raise FedSwinError(f"{text} cannot be.")
+        self.done.append(text)
+
+
+class Threads(ThreadPoolExecutor):
+    """Threads in place of processes."""
+
+    def __init__(self, workers: int, **_: Any) -> None:
+        super().__init__(workers)
+
+
+@pytest.fixture
+def training(monkeypatch: pytest.MonkeyPatch) -> Training:
+    training = Training()
+    monkeypatch.setattr(experiment, "ProcessPoolExecutor", Threads)
+    monkeypatch.setattr(experiment, "pretrain", training.pretrain)
+    monkeypatch.setattr(experiment, "finetune", training.finetune)
+    return training
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    write_collection(tmp_path / "collection", {"a": (4, 0), "b": (2, 1)}, (4, 4, 4))
+    return write_plan(tmp_path, labels=[1, "all"], seeds=[0, 1], arms=["scratch", "federated"])
+
+
+def test_every_run_is_made_once_and_an_encoder_before_what_starts_from_it(plan: Plan, training: Training) -> None:
+    out = plan.path.parent / "out"
+    rows = run_experiment(plan, out, console=QUIET)
+    assert [r.cell for r in rows] == cells_of(plan)
+    assert len(training.done) == len(set(training.done)) == 2 + 8
+    for seed in (0, 1):
+        encoder = training.done.index(f"encoder federated {seed}")
+        assert all(training.done.index(f"row federated {labels} {seed}") > encoder for labels in (1, "all"))
+    assert read_rows(out / "plan.csv") == rows
+
+
+def test_several_at_once_come_to_the_same(plan: Plan, training: Training) -> None:
+    run_experiment(plan, plan.path.parent / "one", console=QUIET)
+    run_experiment(plan, plan.path.parent / "four", workers=4, console=QUIET)
+    one, four = ((plan.path.parent / name / "plan.csv").read_bytes() for name in ("one", "four"))
+    assert one == four
+
+
+def test_finished_runs_are_not_made_again(plan: Plan, training: Training) -> None:
+    out = plan.path.parent / "out"
+    run_experiment(plan, out, cells=chosen_cells(plan, ["seed=0", "arm=scratch"]), console=QUIET)
+    assert training.done == ["row scratch 1 0", "row scratch all 0"]
+    run_experiment(plan, out, console=QUIET)
+    assert len(training.done) == 2 + 8
+    run_experiment(plan, out, console=QUIET)
+    assert len(training.done) == 2 + 8
+
+
+def test_rows_go_on_without_the_runs_that_they_came_from(plan: Plan, training: Training) -> None:
+    out, elsewhere = (plan.path.parent / name for name in ("out", "elsewhere"))
+    run_experiment(plan, out, cells=chosen_cells(plan, ["arm=scratch"]), console=QUIET)
+    elsewhere.mkdir()
+    (elsewhere / "plan.csv").write_bytes((out / "plan.csv").read_bytes())
+    training.done.clear()
+    run_experiment(plan, elsewhere, console=QUIET)
+    assert not [text for text in training.done if text.startswith("row scratch")]
+
+
+def test_a_run_that_fails_costs_itself_alone_and_is_made_the_next_time(plan: Plan, training: Training) -> None:
+    out = plan.path.parent / "out"
+    training.fails = lambda text: text == "row federated 1 0"
+    with pytest.raises(FedSwinError, match=r"Runs that failed: 1. The first was lump, .*federated.* cannot be"):
+        run_experiment(plan, out, workers=2, console=QUIET)
+    assert len(read_rows(out / "plan.csv")) == 7
+    training.fails = lambda _: False
+    training.done.clear()
+    assert len(run_experiment(plan, out, console=QUIET)) == 8
+    assert [text for text in training.done if text.startswith("row")] == ["row federated 1 0"]
+
+
+def test_without_its_encoder_nothing_is_fine_tuned(plan: Plan, training: Training) -> None:
+    training.fails = lambda text: text == "encoder federated 1"
+    with pytest.raises(FedSwinError, match="Runs that failed: 2"):
+        run_experiment(plan, plan.path.parent / "out", workers=2, console=QUIET)
+    assert not [text for text in training.done if text.startswith("row federated") and text.endswith(" 1")]
+    assert len(read_rows(plan.path.parent / "out" / "plan.csv")) == 6
+
+
+def test_a_run_that_another_plan_has_made_is_taken_from_it(plan: Plan, training: Training) -> None:
+    out = plan.path.parent / "out"
+    run_experiment(plan, out, console=QUIET)
+    training.done.clear()
+    other = write_plan(plan.path.parent, "other", arms=["scratch"], labels=[1, 2, "all"], shards={"here": None})
+    rows = run_experiment(other, out, console=QUIET)
+    assert training.done == ["row scratch 2 0"]
+    assert {r.cell.shard for r in rows} == {"here"}  # the names are those of the plan that tells of it
+
+
+def test_rows_of_a_plan_that_has_changed_go(plan: Plan, training: Training) -> None:
+    out = plan.path.parent / "out"
+    run_experiment(plan, out, console=QUIET)
+    fewer = write_plan(plan.path.parent, labels=[1], seeds=[0], arms=["scratch"])
+    assert len(run_experiment(fewer, out, console=QUIET)) == len(read_rows(out / "plan.csv")) == 1
+
+
+def test_rows_of_other_data_are_refused_before_anything_is_trained(plan: Plan, training: Training) -> None:
+    out = plan.path.parent / "out"
+    run_experiment(plan, out, cells=chosen_cells(plan, ["seed=0"]), console=QUIET)
+    before = (out / "plan.csv").read_bytes()
+    training.done.clear()
+    write_collection(plan.path.parent / "collection", {"c": (1, 0)}, (4, 4, 4))
+    with pytest.raises(FedSwinError, match="its rows were made on the data"):
+        run_experiment(plan, out, console=QUIET)
+    assert training.done == []
+    assert (out / "plan.csv").read_bytes() == before
+
+
+def test_two_experiments_do_not_write_the_same_folder(plan: Plan, training: Training) -> None:
+    out = plan.path.parent / "out"
+    with lock_run(out / RUNS), pytest.raises(FedSwinError, match="is being written by process"):
+        run_experiment(plan, out, console=QUIET)
+    assert training.done == []
+
+
+def test_a_site_that_the_plan_misnames_is_said_in_time(plan: Plan, training: Training) -> None:
+    wrong = write_plan(plan.path.parent, "wrong", tasks={"lump": {"job": "finetune.yaml", "sites": ["x"]}})
+    with pytest.raises(FedSwinError, match="there is no site 'x'"):
+        run_experiment(wrong, plan.path.parent / "out", console=QUIET)
+    assert training.done == []
+
+
+def test_a_part_of_a_plan_is_named_by_its_axes(plan: Plan) -> None:
+    cells = chosen_cells(plan, ["seed=0", "labels=1", "labels=all", "arm=scratch"])
+    assert [(cell.seed, cell.labels, cell.arm) for cell in cells] == [(0, 1, "scratch"), (0, "all", "scratch")]
+    assert chosen_cells(plan, []) == cells_of(plan)
+    for wrong, message in (("sed=0", "did you mean 'seed'"), ("seed", "no run of the plan"), ("seed=7", "no run")):
+        with pytest.raises(FedSwinError, match=message):
+            chosen_cells(plan, [wrong])
+
+
+def test_a_cell_says_only_what_is_special_about_it() -> None:
+    cell = Cell("lump", "as they are", "", 1, "federated", "inpainting + rotation + contrastive", "all", 2)
+    assert str(cell) == "lump, as they are, federated, labels 1, seed 2"
+    special = replace(cell, left_out="b", objective="rotation", cases=3)
+    assert str(special) == "lump, as they are, without b, federated, rotation, labels 1, scans 3, seed 2"

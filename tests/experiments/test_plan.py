@@ -1,0 +1,60 @@
+"""Plan files: the plans that ship, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from experiments.studies import write_plan
+from fedswin.errors import FedSwinError
+from fedswin.experiments.cells import cells_of, key_of
+from fedswin.experiments.plan import load_plan
+
+PLANS = sorted((Path(__file__).parents[2] / "simulator" / "plans").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", PLANS, ids=[path.stem for path in PLANS])
+def test_every_plan_that_ships_is_sound_and_each_of_its_runs_is_another_one(path: Path) -> None:
+    plan = load_plan(path)
+    keys = [key_of(plan, cell) for cell in cells_of(plan)]
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_main_grids_have_all_arms_three_amounts_of_labels_and_three_seeds_that_test_each_case_once() -> None:
+    for name in ("phantoms", "sarcoma"):
+        settings = load_plan(PLANS[0].with_name(f"{name}.yaml")).settings
+        assert set(settings.arms) == {"scratch", "local", "federated", "central"}
+        assert settings.labels == (1, 2, "all")
+        assert sorted(seed % settings.folds for seed in settings.seeds) == list(range(settings.folds)) == [0, 1, 2]
+
+
+def test_table_4_has_every_combination_of_the_three_losses() -> None:
+    plan = load_plan(PLANS[0].with_name("table_4.yaml"))
+    assert len({frozenset(losses) for losses in plan.settings.pretraining.objectives}) == 2**3 - 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"armz": []}, "unknown key 'armz' (did you mean 'arms'?)"),
+        ({"arms": ["scratch", "fedrated"]}, "arms.1"),
+        ({"arms": []}, "arms"),
+        ({"seeds": [1, 1]}, "names one twice"),
+        ({"labels": [0]}, "labels.0"),
+        ({"folds": 1}, "folds"),
+        ({"pretraining": {"job": "finetune.yaml"}}, "where 'pretrain' is needed"),
+        ({"pretraining": {"job": "pretrain.yaml", "set": {"trainer.batch": 1}}}, "did you mean 'batch_size'?"),
+        ({"pretraining": {"job": "pretrain.yaml", "set": {"model.feature_size": 24}}}, "model.feature_size 24"),
+        ({"pretraining": {"job": "nowhere.yaml"}}, "cannot read the job file"),
+        (
+            {"pretraining": {"job": "pretrain.yaml", "local": "a"}, "left_out": ["a"]},
+            "which is also to pre-train alone",
+        ),
+        ({"data": {"phantom": {}, "shard": {"collection": "c", "by": "source"}}}, "made in one way"),
+    ],
+)
+def test_what_is_wrong_in_a_plan_is_said_before_anything_runs(tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(FedSwinError) as error:
+        write_plan(tmp_path, **changes)
+    assert message in str(error.value)

@@ -1,0 +1,54 @@
+"""The tables: a line for each configuration, and nothing that says nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from experiments.studies import CELL, row
+from fedswin.experiments.table import case_table, table
+
+FEDERATED = replace(CELL, arm="federated", objective="inpainting", cases="all")
+COSTS = {"pretraining_steps": 0, "pretraining_samples": 0, "finetuning_steps": 6, "finetuning_samples": 12}
+ROWS = [
+    row(CELL, {"a/1": 0.25, "b/1": 0.75}, hd95=12.34, nsd=0.5, **COSTS),
+    row(
+        FEDERATED,
+        {"a/1": 0.5, "b/1": 0.5},
+        hd95=2.0,
+        nsd=0.5,
+        **{**COSTS, "pretraining_steps": 4, "pretraining_samples": 24, "pretraining_megabytes_per_round": 8.25},
+    ),
+]
+
+
+def parsed(text: str) -> list[dict[str, str]]:
+    headings, _, *lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.split("\n")]
+    return [dict(zip(headings, line, strict=True)) for line in lines]
+
+
+def test_a_line_says_scores_sites_the_worst_of_them_and_the_gain() -> None:
+    scratch, federated = parsed(table(ROWS))
+    assert scratch["arm"] == "scratch"
+    assert (scratch["Dice"], scratch["− scratch"], scratch["p"]) == ("0.500", "–", "–")
+    assert (scratch["a"], scratch["b"], scratch["worst site"]) == ("0.250", "0.750", "0.250 a")
+    assert (scratch["HD95, mm"], scratch["NSD"]) == ("12.3", "0.500")
+    assert federated["− scratch"] == "+0.000, better in 1 of 2"
+    assert federated["pre-training: steps"] == "4"
+
+
+def test_of_one_site_there_is_no_column_and_none_is_the_worst() -> None:
+    headings = parsed(table([row(CELL, {"a/1": 0.25})]))[0]
+    assert "a" not in headings
+    assert "worst site" not in headings
+
+
+def test_several_seeds_have_a_deviation() -> None:
+    rows = [row(replace(CELL, seed=seed), {"a/1": dice}) for seed, dice in ((0, 0.2), (1, 0.4))]
+    [line] = parsed(table(rows))
+    assert (line["seeds"], line["Dice"]) == ("0 1", "0.300 ± 0.141")
+
+
+def test_every_case_has_its_column() -> None:
+    scratch, federated = parsed(case_table([*ROWS, row(replace(FEDERATED, seed=1), {"a/2": 1.0})]))
+    assert scratch == {"arm": "scratch", "a/1": "0.250", "a/2": "–", "b/1": "0.750"}
+    assert federated == {"arm": "federated", "a/1": "0.500", "a/2": "1.000", "b/1": "0.500"}
