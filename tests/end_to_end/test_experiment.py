@@ -68,18 +68,22 @@ def test_a_grid_of_all_arms_is_run_scored_and_told(tmp_path: Path) -> None:
     assert "pretraining_megabytes_per_round" not in rows["central"].measures
     for row in rows.values():
         assert_scored(plan, row, out)
-    assert_same_traffic(rows["federated"], out / RUNS / "pretraining" / pretraining_key(plan, rows["federated"].cell))
+    assert_same_traffic(rows["federated"], encoder_of(plan, rows["federated"].cell, out))
     assert "| federated | 0 |" in (out / "plan.md").read_text()
 
 
 def assert_scored(plan: Plan, row: Row, out: Path) -> None:
     """Compare a row with an evaluation of the model that it tells of."""
-    runs, key = out / RUNS, key_of(plan, row.cell)
-    results = evaluate([runs / "finetuning" / key / "global" / "last.pt"], runs / "deals" / key / "finetuning")
+    [run], [deal] = ((out / RUNS).glob(f"{kind}/*-{key_of(plan, row.cell)}") for kind in ("finetuning", "deals"))
+    results = evaluate([run / "global" / "last.pt"], deal / "finetuning")
     [scores] = matrix(results).values()
     assert row.measures["dice"] == pytest.approx(scores[ALL]["dice"], rel=1e-5)
     assert row.sites == pytest.approx({name: of["dice"] for name, of in scores.items() if name != ALL}, rel=1e-5)
     assert len(row.cases) == len(results) == 2
+
+
+def encoder_of(plan: Plan, cell: Cell, out: Path) -> Path:
+    return next((out / RUNS / "pretraining").glob(f"*-{pretraining_key(plan, cell)}"), out / "not yet")
 
 
 def assert_same_traffic(row: Row, encoder: Path) -> None:
@@ -88,22 +92,24 @@ def assert_same_traffic(row: Row, encoder: Path) -> None:
     assert row.measures["pretraining_megabytes_per_round"] == pytest.approx(mean, rel=1e-5)
 
 
-def test_an_experiment_that_is_killed_goes_on_where_it_was_and_comes_to_the_same(tmp_path: Path) -> None:
+def test_an_experiment_that_is_cut_off_goes_on_where_it_was_and_comes_to_the_same(tmp_path: Path) -> None:
     write_collection(tmp_path / "collection", {"a": (2, 0)})
-    longer = {"federation.rounds": 4, "federation.local_steps": 3}
+    longer = {"federation.rounds": 6, "federation.local_steps": 3}
     plan = write_plan(tmp_path, arms=["local"], pretraining={"job": "pretrain.yaml", "set": longer})
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     run(plan, whole)
     [cell] = cells_of(plan)
-    encoder = cut / RUNS / "pretraining" / pretraining_key(plan, cell)
-    process = start(plan, cut)
-    wait_for(lambda: (encoder / "sites" / "a" / "checkpoint.pt").exists(), process)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert not (encoder / "outcome.json").exists(), "it was killed too late to test anything"
-    before = len(read_records(encoder))
+    done = 0
+    for number in (signal.SIGKILL, signal.SIGINT):
+        process = start(plan, cut)
+        wait_for(lambda before=done: len(read_records(encoder_of(plan, cell, cut))) > before + 1, process)
+        os.kill(process.pid, number)  # the command alone, as 'kill' does, and not what it has started
+        process.communicate(timeout=30)
+        assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130}[number]
+        done = len(read_records(encoder_of(plan, cell, cut)))
+        assert 0 < done < 7, "it was cut off too late to test anything"
     run(plan, cut)
-    assert before < len(read_records(encoder)) == 5
+    assert len(read_records(encoder_of(plan, cell, cut))) == 7
     [one], [other] = read_rows(whole / "plan.csv"), read_rows(cut / "plan.csv")
     assert without_time(one) == without_time(other)
 

@@ -7,8 +7,9 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from time import monotonic
 
@@ -107,23 +108,26 @@ class _Sites:
     Attributes:
         pretraining: for each shard, the folder of the sites that pre-train.
         finetuning: for each shard, the folder of the sites that are fine-tuned at; the same one, or the task's own.
-        digest: says which scenarios have made them.
+        source: the digest of the scenario that has made the former.
+        digest: the same for both. Folders are named after it, lest one is gone on with after the data have changed.
     """
 
     pretraining: Mapping[str, Path]
     finetuning: Mapping[str, Path]
+    source: str
     digest: str
 
 
 def _ready(plan: Plan, task: str, folder: Path, console: Console) -> _Sites:
     shared, own = plan.scenario(), plan.scenario(task)
+    source = shared.digest[:_DIGITS]
     sites = {
         name: ready_sites(shared, dealing, folder, console=console) for name, dealing in plan.settings.shards.items()
     }
     if plan.shares_data(task):
-        return _Sites(sites, sites, shared.digest[:_DIGITS])
+        return _Sites(sites, sites, source, source)
     made = ready_sites(own, None, folder, console=console)
-    return _Sites(sites, dict.fromkeys(sites, made), f"{shared.digest[:_DIGITS]}+{own.digest[:_DIGITS]}")
+    return _Sites(sites, dict.fromkeys(sites, made), source, f"{source}+{own.digest[:_DIGITS]}")
 
 
 def _refuse_other_data(plan: Plan, out: Path, rows: Iterable[Row], sites: Mapping[str, _Sites]) -> None:
@@ -162,29 +166,45 @@ class _Work:
         """Run ``cells``, ``workers`` at a time; one that fails keeps none of the others from being run.
 
         Raises:
-            FedSwinError: at the end, if one has failed.
+            FedSwinError: at the end, if one has failed; at once, if a process was killed.
         """
-        waiting, failed, started = list(cells), list[str](), monotonic()
         with (
             ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin) as pool,
             self._console.status("") as status,
         ):
-            while waiting or self._running:
-                while len(self._running) < workers and (cell := self._next(waiting)):
-                    self._start(pool, cell, waiting)
-                status.update("; ".join(map(str, self._running.values())))
-                for future in wait(self._running, return_when=FIRST_COMPLETED).done:
-                    cell = self._running.pop(future)
-                    try:
-                        line = self._finish(cell, future.result())
-                    except FedSwinError as error:
-                        line = f"{cell}: {error}"
-                        failed.append(line)
-                        waiting = [other for other in waiting if other != cell]
-                    left = len(waiting) + sum(self._has_encoder(other) for other in self._running.values())
-                    self._console.print(f"{line}; {duration(monotonic() - started)} so far, {left} to do", markup=False)
+            try:
+                failed = self._run(pool, list(cells), workers, status.update)
+            except BrokenProcessPool:
+                raise FedSwinError(
+                    "A process was killed, perhaps for want of memory. Start again, with fewer --workers."
+                ) from None
+            except BaseException:
+                for process in active_children():
+                    process.kill()  # or leaving the pool would wait until what it is at has come to its end
+                raise
         if failed:
             raise FedSwinError(f"Runs that failed: {len(failed)}. The first was {failed[0]} Start again to go on.")
+
+    def _run(
+        self, pool: ProcessPoolExecutor, waiting: list[Cell], workers: int, show: Callable[[str], None]
+    ) -> list[str]:
+        """Run all that is waiting, and return what has failed."""
+        failed, started = [], monotonic()
+        while waiting or self._running:
+            while len(self._running) < workers and (cell := self._next(waiting)):
+                self._start(pool, cell, waiting)
+            show("; ".join(map(str, self._running.values())))
+            for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+                cell = self._running.pop(future)
+                try:
+                    line = self._finish(cell, future.result())
+                except FedSwinError as error:
+                    line = f"{cell}: {error}"
+                    failed.append(line)
+                    waiting[:] = [other for other in waiting if other != cell]
+                left = len(waiting) + sum(self._has_encoder(other) for other in self._running.values())
+                self._console.print(f"{line}; {duration(monotonic() - started)} so far, {left} to do", markup=False)
+        return failed
 
     def _next(self, waiting: Sequence[Cell]) -> Cell | None:
         """Return a cell whose encoder is there, or else one whose encoder nobody trains yet."""
@@ -194,13 +214,12 @@ class _Work:
         return next(iter([*able, *others]), None)
 
     def _start(self, pool: ProcessPoolExecutor, cell: Cell, waiting: list[Cell]) -> None:
-        deal = self._deal(cell)
+        deal, out = self._deal(cell), self._folder / _FINETUNING / self._name(cell)
         if not self._has_encoder(cell):
             self._running[pool.submit(pretrain, self._plan, cell, deal / "pretraining", self._encoder(cell))] = cell
             return
         waiting.remove(cell)
         encoder = None if cell.starts_from_scratch else self._encoder(cell)
-        out = self._folder / _FINETUNING / key_of(self._plan, cell)
         self._running[pool.submit(finetune, self._plan, cell, deal / "finetuning", encoder, out)] = cell
 
     def _finish(self, cell: Cell, row: Row | None) -> str:
@@ -216,11 +235,14 @@ class _Work:
         return cell.starts_from_scratch or self._encoder(cell) in self._trained
 
     def _encoder(self, cell: Cell) -> Path:
-        return self._folder / _PRETRAINING / pretraining_key(self._plan, cell)
+        return self._folder / _PRETRAINING / f"{self._sites[cell.task].source}-{pretraining_key(self._plan, cell)}"
+
+    def _name(self, cell: Cell) -> str:
+        return f"{self._sites[cell.task].digest}-{key_of(self._plan, cell)}"
 
     def _deal(self, cell: Cell) -> Path:
         """Return the folder of the cell's own site folders, written if it is not there."""
-        deal, sites = self._folder / _DEALS / key_of(self._plan, cell), self._sites[cell.task]
+        deal, sites = self._folder / _DEALS / self._name(cell), self._sites[cell.task]
         if not deal.exists():
             write_deal(self._plan, cell, sites.pretraining[cell.shard], sites.finetuning[cell.shard], deal)
         return deal
