@@ -63,4 +63,4 @@ def row(cell: Cell, cases: dict[str, float], key: str = "", **measures: float) -
         sites.setdefault(name.partition("/")[0], []).append(dice)
     means = {site: float(np.mean(values)) for site, values in sites.items()}
     dice = float(np.mean(list(cases.values())))
-    return Row(key or str(cell), cell, {"dice": dice, **measures}, means, cases, ABOUT)
+    return Row(key or str(cell), cell, {"dice": dice, **measures}, {}, means, cases, ABOUT)

@@ -31,6 +31,7 @@ rows = st.builds(
     key=st.uuids().map(str),
     cell=cells,
     measures=st.dictionaries(st.sampled_from(MEASURES), numbers),
+    classes=st.dictionaries(names, numbers, max_size=3),
     sites=st.dictionaries(names, numbers, max_size=3),
     cases=st.dictionaries(names, numbers, max_size=3),
     about=st.just(ABOUT),
@@ -49,12 +50,13 @@ def test_a_plan_that_has_not_run_has_no_rows(tmp_path: Path) -> None:
 
 
 def test_every_column_has_a_heading_and_every_line_a_value_for_each(tmp_path: Path) -> None:
-    one = Row("k1", CELL, {"dice": 0.5}, {"a": 0.5}, {"a/x": 0.5}, ABOUT)
+    one = Row("k1", CELL, {"dice": 0.5}, {"liver": 0.75}, {"a": 0.5}, {"a/x": 0.5}, ABOUT)
     two = replace(one, key="k2", sites={"b": 0.25}, cases={"b/y": 0.25})
     write_rows(tmp_path / "plan.csv", [one, two])
     with (tmp_path / "plan.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert [line["key"] for line in lines] == ["k1", "k2"]
+    assert lines[0]["dice in liver"] == "0.75"
     assert lines[0]["dice at a"] == "0.5"
     assert lines[0]["dice at b"] == ""
     assert lines[1]["dice of b/y"] == "0.25"
@@ -70,7 +72,7 @@ def test_another_csv_is_refused(tmp_path: Path, content: str) -> None:
 
 
 def test_a_value_that_is_no_number_is_refused(tmp_path: Path) -> None:
-    write_rows(tmp_path / "plan.csv", [Row("k", CELL, {"dice": 0.5}, {}, {}, ABOUT)])
+    write_rows(tmp_path / "plan.csv", [Row("k", CELL, {"dice": 0.5}, {}, {}, {}, ABOUT)])
     path = tmp_path / "plan.csv"
     path.write_text(path.read_text().replace("0.5", "good"))
     with pytest.raises(FedSwinError, match="is not the CSV of an experiment"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from experiments.studies import CELL, row
-from fedswin.experiments.table import case_table, table
+from fedswin.experiments.table import case_table, class_table, table
 
 FEDERATED = replace(CELL, arm="federated", objective="inpainting", cases="all")
 COSTS = {"pretraining_steps": 0, "pretraining_samples": 0, "finetuning_steps": 6, "finetuning_samples": 12}
@@ -52,3 +52,9 @@ def test_every_case_has_its_column() -> None:
     scratch, federated = parsed(case_table([*ROWS, row(replace(FEDERATED, seed=1), {"a/2": 1.0})]))
     assert scratch == {"arm": "scratch", "a/1": "0.250", "a/2": "–", "b/1": "0.750"}
     assert federated == {"arm": "federated", "a/1": "0.500", "a/2": "1.000", "b/1": "0.500"}
+
+
+def test_every_class_has_its_column_if_there_are_several() -> None:
+    with_classes = [replace(r, classes={"liver": 0.25, "aorta": 0.75}) for r in ROWS]
+    assert parsed(class_table(with_classes))[0] == {"arm": "scratch", "liver": "0.250", "aorta": "0.750"}
+    assert class_table(ROWS) == ""

@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Template
+
 from fedswin.durable import written_whole
 from fedswin.errors import FedSwinError
 from fedswin.experiments.cells import cells_of, key_of
 from fedswin.experiments.plan import Plan
 from fedswin.experiments.plot import draw
 from fedswin.experiments.rows import Row, csv_of, read_rows
-from fedswin.experiments.table import case_table, table
+from fedswin.experiments.table import case_table, class_table, table
 from fedswin.templates import templates_of
 
 
@@ -40,7 +42,7 @@ def write_table_and_plot(plan: Plan, folder: Path) -> None:
     """
     if rows := rows_of(plan, folder):
         draw(rows, csv_of(folder, plan.name).with_suffix(".svg"))
-        text = f"# {plan.settings.question}\n\n{table(rows)}\n\n## Dice of every test case\n\n{case_table(rows)}\n"
+        text = _template("plan").render(part=_part(plan, rows))
         with written_whole(csv_of(folder, plan.name).with_suffix(".md")) as file:
             file.write(text.encode())
 
@@ -57,16 +59,17 @@ def render_results(plans: Sequence[Plan], folder: Path) -> str:
     """
     rows = {plan.name: rows_of(plan, folder) for plan in plans}
     every = [row for own in rows.values() for row in own]
-    return (
-        templates_of("fedswin.experiments", autoescape=False)
-        .get_template("results.md.j2")
-        .render(
-            parts=[_part(plan, rows[plan.name]) for plan in plans],
-            sizes=_listed(plans, lambda plan: plan.pretraining.model.feature_size),
-            machines=_listed(every, lambda row: row.about["machine"]),
-            torches=_listed(every, lambda row: row.about["torch"]),
-        )
+    return _template("results").render(
+        parts=[_part(plan, rows[plan.name]) for plan in plans],
+        sizes=_listed(plans, lambda plan: plan.pretraining.model.feature_size),
+        machines=_listed(every, lambda row: row.about["machine"]),
+        torches=_listed(every, lambda row: row.about["torch"]),
     )
+
+
+def _template(name: str) -> Template:
+    templates = templates_of("fedswin.experiments", autoescape=False, keep_trailing_newline=True)
+    return templates.get_template(f"{name}.md.j2")
 
 
 def _part(plan: Plan, rows: Sequence[Row]) -> dict[str, Any]:
@@ -80,6 +83,7 @@ def _part(plan: Plan, rows: Sequence[Row]) -> dict[str, Any]:
         "all": len(cells_of(plan)),
         "seeds": _listed(settings.seeds, str),
         "table": table(rows) if rows else "",
+        "classes": class_table(rows) if rows else "",
         "cases": case_table(rows) if rows else "",
     }
 

@@ -1,6 +1,6 @@
 """The CSV of an experiment: a row for each run that is finished, and everything that is told of it comes from there.
 
-Columns are the axes of the grid, the run's measures, then ``dice at SITE`` and ``dice of SITE/CASE``.
+Columns are the axes of the grid, the run's measures, ``dice in CLASS``, ``dice at SITE`` and ``dice of SITE/CASE``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fedswin.durable import written_whole
 from fedswin.errors import FedSwinError
 from fedswin.experiments.cells import AXES, Cell
 
-_SITE, _CASE = "dice at ", "dice of "
+_CLASS, _SITE, _CASE = "dice in ", "dice at ", "dice of "
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Row:
         key: the hash of its configuration.
         cell: its place in the grid.
         measures: numbers by name, as `fedswin.experiments.work` makes them; a name may be missing.
+        classes: the Dice of each class, the mean over the test cases; of one class it is that of the run, and left out.
         sites: the Dice at each site, the mean over its test cases.
         cases: the Dice of each test case, named ``<site>/<case>``.
         about: what it ran on and with: ``data``, ``code``, ``torch``, ``machine``, ``finished``.
@@ -35,6 +36,7 @@ class Row:
     key: str
     cell: Cell
     measures: Mapping[str, float]
+    classes: Mapping[str, float]
     sites: Mapping[str, float]
     cases: Mapping[str, float]
     about: Mapping[str, str]
@@ -67,10 +69,11 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     Raises:
         OSError: if it cannot be written.
     """
-    sites = list(dict.fromkeys(site for row in rows for site in row.sites))
-    cases = sorted({case for row in rows for case in row.cases})
+    named = [_named(row) for row in rows]
+    classes_and_sites = dict.fromkeys(name for of_row in named for name in of_row if not name.startswith(_CASE))
+    cases = sorted({name for of_row in named for name in of_row if name.startswith(_CASE)})
     text = io.StringIO()
-    columns = ["key", *AXES, *MEASURES, *(_SITE + site for site in sites), *(_CASE + case for case in cases), *ABOUT]
+    columns = ["key", *AXES, *MEASURES, *sorted(classes_and_sites, key=_is_site), *cases, *ABOUT]
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(_as_text(row) for row in rows)
@@ -96,10 +99,18 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def _as_text(row: Row) -> dict[str, Any]:
-    measures = {name: f"{value:.6g}" for name, value in row.measures.items()}
-    sites = {_SITE + name: f"{value:.6g}" for name, value in row.sites.items()}
-    cases = {_CASE + name: f"{value:.6g}" for name, value in row.cases.items()}
-    return {"key": row.key, **vars(row.cell), **measures, **sites, **cases, **row.about}
+    numbers = {name: f"{value:.6g}" for name, value in {**row.measures, **_named(row)}.items()}
+    return {"key": row.key, **vars(row.cell), **numbers, **row.about}
+
+
+def _named(row: Row) -> dict[str, float]:
+    """Return the Dice of classes, sites and cases by column."""
+    groups = ((_CLASS, row.classes), (_SITE, row.sites), (_CASE, row.cases))
+    return {prefix + name: value for prefix, values in groups for name, value in values.items()}
+
+
+def _is_site(column: str) -> bool:
+    return column.startswith(_SITE)
 
 
 def _as_row(line: Mapping[str, str]) -> Row:
@@ -109,6 +120,7 @@ def _as_row(line: Mapping[str, str]) -> Row:
         line["key"],
         cell,
         {name: float(line[name]) for name in MEASURES if line[name]},
+        _numbers(line, _CLASS),
         _numbers(line, _SITE),
         _numbers(line, _CASE),
         {name: line[name] for name in ABOUT},

@@ -47,6 +47,7 @@ class Summary:
         cell: their place in the grid; its seed says nothing.
         seeds: their seeds.
         measures: each of `fedswin.experiments.rows.MEASURES` that all rows have.
+        classes: the Dice of each class, if there are several.
         sites: the Dice at each site.
         worst: the Dice at the site where it is lowest, in each row.
         cases: the Dice of each case, the mean over the rows that test it.
@@ -56,6 +57,7 @@ class Summary:
     cell: Cell
     seeds: Sequence[int]
     measures: Mapping[str, Spread]
+    classes: Mapping[str, Spread]
     sites: Mapping[str, Spread]
     worst: Spread
     cases: Mapping[str, float]
@@ -94,7 +96,8 @@ def _summary(cell: Cell, rows: Sequence[Row], scratch: Sequence[Row]) -> Summary
             for name in MEASURES
             if all(name in r.measures for r in rows)
         },
-        {name: _spread(r.sites[name] for r in rows if name in r.sites) for name in _names(r.sites for r in rows)},
+        _spreads([row.classes for row in rows]),
+        _spreads([row.sites for row in rows]),
         _spread(min(row.sites.values()) for row in rows),
         {name: mean(r.cases[name] for r in rows if name in r.cases) for name in sorted(_names(r.cases for r in rows))},
         _gain(rows, scratch) if cell != from_scratch(cell) else None,
@@ -112,6 +115,11 @@ def _gain(rows: Sequence[Row], scratch: Sequence[Row]) -> Gain | None:
     of_cases = [mean(differences[name]) for name in sorted(differences)]
     p = float(wilcoxon(of_cases).pvalue) if any(of_cases) else None
     return Gain(mean(of_cases), sum(value > 0 for value in of_cases), len(of_cases), p)
+
+
+def _spreads(values: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
+    """Return the spread of each name, over those that have it."""
+    return {name: _spread(of[name] for of in values if name in of) for name in _names(values)}
 
 
 def _spread(values: Iterable[float]) -> Spread:

@@ -1,4 +1,4 @@
-"""The tables of an experiment in Markdown: one of its configurations, one of every test case."""
+"""The tables of an experiment in Markdown: of its configurations, of every class, and of every test case."""
 
 from __future__ import annotations
 
@@ -34,6 +34,17 @@ def table(rows: Sequence[Row]) -> str:
         ("MB a site and round", _measure("finetuning_megabytes_per_round", 1)),
     ]
     return markdown([name for name, _ in columns], [[text(summary) for _, text in columns] for summary in summaries])
+
+
+def class_table(rows: Sequence[Row]) -> str:
+    """Return the Dice of every class in every configuration; empty if there is but one class."""
+    summaries, axes = summarize(rows), varying_axes(rows)
+    classes = list(dict.fromkeys(name for summary in summaries for name in summary.classes))
+    lines = [
+        [*(_value(axis)(s) for axis in axes), *(_spread(s.classes[n]) if n in s.classes else _NONE for n in classes)]
+        for s in summaries
+    ]
+    return markdown([*(_HEADINGS.get(axis, axis) for axis in axes), *classes], lines) if classes else ""
 
 
 def case_table(rows: Sequence[Row]) -> str:

@@ -85,12 +85,14 @@ def finetune(plan: Plan, cell: Cell, sites: Path, encoder: Path | None, out: Pat
     seconds = time.monotonic() - started
     for part in _LOCAL_PARTS:
         shutil.rmtree(out / part, ignore_errors=True)
+    classes = job.segmentation.classes
     measures = {name: scores[ALL][name] for name in _SCORES if name in scores[ALL]}
     costs = {**_costs(encoder, "pretraining"), **_costs(out, "finetuning"), "seconds": seconds}
     return Row(
         key_of(plan, cell),
         cell,
         {**measures, **costs},
+        {name: scores[ALL][f"dice_{name}"] for name in classes if len(classes) > 1 and f"dice_{name}" in scores[ALL]},
         {site: values["dice"] for site, values in scores.items() if site != ALL and "dice" in values},
         {f"{r.site}/{_stem(r.case)}": r.scores["dice"] for r in results if r.scores["dice"] is not None},
         {**software_and_machine(), "finished": datetime.now(timezone.utc).isoformat(timespec="minutes")},
