@@ -46,6 +46,15 @@ def test_whatever_a_plan_varies_can_be_drawn(tmp_path: Path, axis: str) -> None:
     assert {"x", "y"} <= set(texts(tmp_path / "plot.svg"))
 
 
+@pytest.mark.parametrize("axis", ["cases", "objective"])
+def test_from_scratch_has_no_place_on_an_axis_of_pre_training(tmp_path: Path, axis: str) -> None:
+    rows = [row(CELL, {"a/1": 0.4}), *(row(replace(FEDERATED, **{axis: v}), {"a/1": 0.5}) for v in ("x", "y"))]
+    draw(rows, tmp_path / "plot.svg")
+    found = texts(tmp_path / "plot.svg")
+    assert found.count("scratch") == 1  # in the legend
+    assert {"x", "y"} <= set(found)
+
+
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one.svg", "two.svg"):
         draw(ROWS, tmp_path / name)

@@ -21,8 +21,9 @@ _ALONG = {
     "arm": "pre-training",
 }
 """The axes that a plot may run along, the first of those that vary being the one, and how it is called there."""
+_AMOUNTS = ("labels", "cases")
+_OF_PRETRAINING = ("cases", "objective")
 _ARMS = {"scratch": "C7", "local": "C1", "federated": "C0", "central": "C2"}
-_SCRATCH = "scratch"
 
 
 def require_plots() -> None:
@@ -36,7 +37,9 @@ def require_plots() -> None:
 
 
 def draw(rows: Sequence[Row], out: Path) -> None:
-    """Write an SVG: a panel for each shard, a dot for each run, a line through the means of each arm.
+    """Write an SVG: a panel for each shard, a dot for each run, a dash for the mean of each arm.
+
+    Along amounts a line joins the means; along what only pre-training has, a dashed one shows the mean from scratch.
 
     Args:
         rows: the rows of a plan, one at least.
@@ -64,23 +67,28 @@ def draw(rows: Sequence[Row], out: Path) -> None:
 
 
 def _draw_panel(panel: Any, rows: Sequence[Row], along: str) -> None:
-    places = sorted(dict.fromkeys(_place(row, along) for row in rows), key=_in_order)
+    beside = {"scratch"} if along in _OF_PRETRAINING else set()  # what is not pre-trained has no place on such an axis
+    places = sorted(dict.fromkeys(_place(row, along) for row in rows if row.cell.arm not in beside), key=_in_order)
     arms = [arm for arm in _ARMS if any(row.cell.arm == arm for row in rows)]
     for number, arm in enumerate(arms):
         own = [row for row in rows if row.cell.arm == arm]
-        values = {place: [r.measures["dice"] for r in own if _place(r, along) == place] for place in places}
+        if arm in beside:
+            panel.axhline(mean(row.measures["dice"] for row in own), color=_ARMS[arm], linestyle="--", label=arm)
+            continue
         shift = 0.12 * (number - (len(arms) - 1) / 2)  # so that the dots of the arms stand side by side
-        xs = [place + shift for place, text in enumerate(places) if values[text]]
-        panel.plot(xs, [mean(dice) for dice in values.values() if dice], color=_ARMS[arm], marker="_", label=arm)
-        for place, text in enumerate(places):
-            panel.scatter([place + shift] * len(values[text]), values[text], color=_ARMS[arm], s=9, alpha=0.6)
+        dots = [(places.index(_place(row, along)) + shift, row.measures["dice"]) for row in own]
+        xs = sorted({x for x, _ in dots})
+        means = [mean(dice for place, dice in dots if place == x) for x in xs]
+        line = "-" if along in _AMOUNTS else ""
+        panel.plot(xs, means, color=_ARMS[arm], marker="_", markersize=12, linestyle=line, label=arm)
+        panel.scatter(*zip(*dots, strict=True), color=_ARMS[arm], s=9, alpha=0.6)
     panel.set_xticks(range(len(places)), places)
     panel.set_xlabel(_ALONG[along])
     panel.grid(axis="y", alpha=0.3)
 
 
 def _place(row: Row, along: str) -> str:
-    return str(getattr(row.cell, along)).replace(" + ", "\n+ ") or _SCRATCH
+    return str(getattr(row.cell, along)).replace(" + ", "\n+ ")
 
 
 def _in_order(place: str) -> tuple[bool, float]:
