@@ -16,6 +16,16 @@ def test_an_unknown_kind_is_named(fedswin: Command) -> None:
     assert (code, "bench steps: unknown (did you mean 'step'?)" in error) == (1, True), error
 
 
+@pytest.mark.parametrize("option", ["--json", "--plot"])
+def test_nothing_is_measured_for_a_file_that_is_there(fedswin: Command, tmp_path: Path, option: str) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("mine")
+    for more, message in (([], "exists"), (["--overwrite"], "something other than")):
+        code, _, error = fedswin("bench", "step", option, str(path), *more)
+        assert (code, message in error) == (1, True), error
+    assert path.read_text() == "mine"
+
+
 @pytest.mark.long
 def test_every_kind_is_measured(fedswin: Command) -> None:
     rows = measured(fedswin, "step", "load", "exchange", "server", "infer")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from fedswin.cli.options import OverwriteOption
 from fedswin.cli.screen import console
 
 app = typer.Typer()
@@ -34,6 +36,7 @@ def bench(
     ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every sample to this file.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw how costs grow into this SVG.")] = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Measure what FedSwin costs, next to plain MONAI, a stock NVFlare recipe, and training without a federation.
 
@@ -48,8 +51,12 @@ def bench(
     from fedswin.benchmarks.setup import DEVICES, Setup
     from fedswin.benchmarks.table import render
     from fedswin.durable import written_whole
+    from fedswin.output import refuse_output
 
     refuse_unknown(kinds or ())
+    for path, suffix in ((json_file, ".json"), (plot, ".svg")):
+        if path:
+            refuse_output(path, overwrite=overwrite, kind=f"a *{suffix} file", is_kind=partial(_is_file, suffix=suffix))
     with tempfile.TemporaryDirectory(prefix="fedswin-bench-") as folder, console.status("") as status:
         setup = Setup(
             Path(folder),
@@ -69,3 +76,7 @@ def bench(
             with written_whole(path) as file:
                 file.write(f"{text}\n".encode())
             console.print(f"{path}: written", markup=False)
+
+
+def _is_file(path: Path, suffix: str) -> bool:
+    return path.is_file() and path.suffix == suffix

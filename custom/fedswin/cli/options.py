@@ -34,7 +34,7 @@ PicturesOption = Annotated[
         "OUT/tensorboard/SITE/pictures.",
     ),
 ]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is at --out.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Take warnings about the data as errors.")]
 KitOption = Annotated[
     Path,
