@@ -16,7 +16,7 @@ from fedswin.experiments.rows import Row
 
 SHAPE = (66, 40, 36)
 CELL = Cell("lump", "as they are", "", "all", "scratch", "", "", 0)
-ABOUT = {"data": "d", "code": "c", "torch": "t", "machine": "m", "finished": "f"}
+ABOUT = {"alone": "", "data": "d", "code": "c", "torch": "t", "machine": "m", "finished": "f"}
 
 
 def write_collection(folder: Path, sources: dict[str, tuple[int, int]], shape: tuple[int, int, int] = SHAPE) -> Path:

@@ -9,10 +9,22 @@ from typing import Any
 import pytest
 
 from experiments.studies import write_plan
-from fedswin.experiments.cells import cells_of, finetuning_job, key_of, pretraining_job, pretraining_key
+from fedswin.errors import FedSwinError
+from fedswin.experiments.cells import cells_of, finetuning_job, grid_of, key_of, pretraining_job, pretraining_key
 from fedswin.experiments.plan import load_plan
 
 PLANS = Path(__file__).parents[2] / "simulator" / "plans"
+PINNED = {
+    "figure_6": ("794efb99a3458c93", "f6cb094a91e4f198"),
+    "figure_6_decathlon": ("51dcf3c9535fdf0d", "82ab198115a5e9eb"),
+    "figure_7": ("113a1436276a3187", "2087813f47bb4606"),
+    "figure_8": ("f718e6e4cb1a4038", "2dbc62a359075810"),
+    "phantoms": ("f718e6e4cb1a4038", "648177190b8c06b4"),
+    "sarcoma": ("113a1436276a3187", "4ae29c6607cccb33"),
+    "table_4": ("f718e6e4cb1a4038", "2dbc62a359075810"),
+    "unseen_hospital": ("ed67032754690a91", "1ea82ca79446e86f"),
+}
+"""The keys of the first and of the last run of each plan that ships."""
 
 
 def test_from_scratch_there_is_one_run_whatever_is_varied_in_pre_training(tmp_path: Path) -> None:
@@ -24,6 +36,21 @@ def test_from_scratch_there_is_one_run_whatever_is_varied_in_pre_training(tmp_pa
     assert len([cell for cell in cells if cell.starts_from_scratch]) == 2
     assert len([cell for cell in cells if cell.arm == "federated"]) == 2 * 2 * 2
     assert len(cells) == len(set(cells))
+
+
+def test_two_names_for_one_run_are_refused(tmp_path: Path) -> None:
+    for twice in (
+        {"shards": {"here": None, "there": None}},
+        {"tasks": {"one": {"job": "finetune.yaml"}, "two": {"job": "finetune.yaml"}}},
+    ):
+        with pytest.raises(FedSwinError, match="these are the same run"):
+            grid_of(write_plan(tmp_path, **twice))
+
+
+def test_the_order_of_losses_says_nothing(tmp_path: Path) -> None:
+    both = [["rotation", "inpainting"], ["inpainting", "rotation"]]
+    grid = grid_of(write_plan(tmp_path, pretraining={"job": "pretrain.yaml", "objectives": both}))
+    assert {cell.objective for cell in grid.values()} == {"", "inpainting + rotation"}
 
 
 def test_cells_come_by_seed_so_that_a_part_of_them_is_a_grid(tmp_path: Path) -> None:
@@ -69,6 +96,13 @@ def test_names_and_words_make_no_run_another_one(tmp_path: Path) -> None:
 def test_whatever_changes_the_numbers_changes_every_key(tmp_path: Path, changes: dict[str, Any]) -> None:
     one, other = write_plan(tmp_path), write_plan(tmp_path, "other", **changes)
     assert not {key_of(one, cell) for cell in cells_of(one)} & {key_of(other, cell) for cell in cells_of(other)}
+
+
+@pytest.mark.parametrize(("name", "keys"), PINNED.items())
+def test_rows_that_are_there_keep_their_keys(name: str, keys: tuple[str, str]) -> None:
+    """Who changes what a key is made of loses the recorded rows of every plan."""
+    grid = grid_of(load_plan(PLANS / f"{name}.yaml"))
+    assert (next(iter(grid)), list(grid)[-1]) == keys
 
 
 def test_another_pre_training_leaves_the_runs_from_scratch_as_they_are(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from experiments.studies import write_collection, write_plan
-from fedswin.data.datalist import read_site, site_folders
+from fedswin.data.datalist import read_datalist, read_site, site_folders, write_datalist
 from fedswin.errors import FedSwinError
 from fedswin.experiments.cells import Cell, cells_of
 from fedswin.experiments.dealing import draw, ready_sites, write_deal
@@ -113,8 +113,8 @@ def test_a_hospital_that_is_left_out_trains_on_nothing_and_is_tested_on_all_its_
     assert "a" not in pretraining
     assert finetuning["a"]["training"] == set()
     assert len(finetuning["a"]["test"]) == 5
-    assert finetuning["b"]["test"]
-    assert finetuning["b"]["training"]
+    assert finetuning["b"]["test"] == set()
+    assert len(finetuning["b"]["training"]) == 4
 
 
 def test_only_the_sites_of_the_task_are_fine_tuned_and_tested(folder: Path) -> None:
@@ -125,11 +125,39 @@ def test_only_the_sites_of_the_task_are_fine_tuned_and_tested(folder: Path) -> N
 
 
 def test_a_task_with_data_of_its_own_takes_nothing_from_pre_training(folder: Path) -> None:
-    own = {"shard": {"collection": "collection", "by": "iid", "sites": 2}}
+    write_collection(folder / "own", {"d": (4, 0)}, SMALL)
+    own = {"shard": {"collection": "own", "by": "iid", "sites": 2}}
     plan = write_plan(folder, tasks={"lump": {"job": "finetune.yaml", "data": own}})
     pretraining, finetuning = deal(plan, first(plan), own=True)
     assert set(finetuning) == {"site_1", "site_2"}
     assert len(scans(pretraining, "training")) == 14
+
+
+def test_a_task_whose_own_data_are_pre_trained_on_is_refused(folder: Path) -> None:
+    own = {"shard": {"collection": "collection", "by": "iid", "sites": 2, "only": "a/*"}}
+    plan = write_plan(folder, tasks={"lump": {"job": "finetune.yaml", "data": own}})
+    with pytest.raises(FedSwinError, match="is in the data of pre-training, too"):
+        deal(plan, first(plan), own=True)
+
+
+def test_no_scan_of_a_patient_that_is_tested_on_is_pre_trained_on(tmp_path: Path) -> None:
+    write_collection(tmp_path / "collection", {"a": (4, 4)}, SMALL)
+    plan = write_plan(tmp_path)
+    folder = sites_of(plan) / "a"
+    splits, _ = read_datalist(folder / "datalist.json")
+    cases = sorted((case for of in splits.values() for case in of), key=lambda case: str(case.image))
+    twice = [replace(case, patient=f"patient{number % 4}") for number, case in enumerate(cases)]
+    write_datalist(folder, {"training": twice})  # each patient has a scan with a label, and one without
+    pretraining, finetuning = deal(plan, first(plan))
+    assert (len(scans(finetuning, "test")), len(scans(pretraining, "training"))) == (2, 4)
+
+
+def test_a_site_that_is_to_pre_train_alone_needs_a_case(tmp_path: Path) -> None:
+    write_collection(tmp_path / "collection", {"a": (4, 0), "b": (2, 0)}, SMALL)
+    plan = write_plan(tmp_path, pretraining={"job": "pretrain.yaml", "local": "b"}, left_out=["b"], arms=["federated"])
+    cell = replace(first(plan), arm="local")
+    with pytest.raises(FedSwinError, match="b is to pre-train alone, and has no case"):
+        deal(plan, cell)
 
 
 def test_a_site_with_one_labelled_patient_trains_on_it(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from fedswin.experiments import experiment
 from fedswin.experiments.cells import Cell, cells_of, key_of
 from fedswin.experiments.experiment import RUNS, chosen_cells, run_experiment
 from fedswin.experiments.plan import Plan
-from fedswin.experiments.rows import Row, read_rows
+from fedswin.experiments.rows import Row, read_rows, write_rows
 from fedswin.run_lock import lock_run
 
 QUIET = Console(quiet=True)
@@ -27,21 +27,25 @@ class Training:
     """Stands in for pre-training and fine-tuning, and notes what it was asked for."""
 
     def __init__(self) -> None:
+        self.tried: list[str] = []
         self.done: list[str] = []
         self.fails: Callable[[str], bool] = lambda _: False
 
-    def pretrain(self, plan: Plan, cell: Cell, sites: Path, out: Path) -> None:
+    def pretrain(self, plan: Plan, cell: Cell, sites: Path, out: Path, gpus: Sequence[int]) -> None:
         self._note(f"encoder {cell.arm} {cell.seed}")
         assert (sites / "a" / "datalist.json").exists()
         out.mkdir(parents=True, exist_ok=True)
 
-    def finetune(self, plan: Plan, cell: Cell, sites: Path, encoder: Path | None, out: Path) -> Row:
+    def finetune(
+        self, plan: Plan, cell: Cell, sites: Path, encoder: Path | None, out: Path, gpus: Sequence[int]
+    ) -> Row:
         self._note(f"row {cell.arm} {cell.labels} {cell.seed}")
         assert (encoder is None) == cell.starts_from_scratch
         assert encoder is None or encoder.exists()
         return row(cell, {"a/1": 0.5}, key_of(plan, cell))
 
     def _note(self, text: str) -> None:
+        self.tried.append(text)
         if self.fails(text):
             raise FedSwinError(f"{text} cannot be.")
         self.done.append(text)
@@ -50,7 +54,7 @@ class Training:
 class Threads(ThreadPoolExecutor):
     """Threads in place of processes."""
 
-    def __init__(self, workers: int, **_: Any) -> None:
+    def __init__(self, workers: int, *_: Any, **__: Any) -> None:
         super().__init__(workers)
 
 
@@ -121,9 +125,10 @@ def test_a_run_that_fails_costs_itself_alone_and_is_made_the_next_time(plan: Pla
 
 def test_without_its_encoder_nothing_is_fine_tuned(plan: Plan, training: Training) -> None:
     training.fails = lambda text: text == "encoder federated 1"
-    with pytest.raises(FedSwinError, match="Runs that failed: 2"):
+    with pytest.raises(FedSwinError, match="Runs that failed: 1"):
         run_experiment(plan, plan.path.parent / "out", workers=2, console=QUIET)
     assert not [text for text in training.done if text.startswith("row federated") and text.endswith(" 1")]
+    assert training.tried.count("encoder federated 1") == 1
     assert len(read_rows(plan.path.parent / "out" / "plan.csv")) == 6
 
 
@@ -137,11 +142,32 @@ def test_a_run_that_another_plan_has_made_is_taken_from_it(plan: Plan, training:
     assert {r.cell.shard for r in rows} == {"here"}  # the names are those of the plan that tells of it
 
 
-def test_rows_of_a_plan_that_has_changed_go(plan: Plan, training: Training) -> None:
+def test_rows_that_a_changed_plan_does_not_make_are_refused_and_stay(plan: Plan, training: Training) -> None:
     out = plan.path.parent / "out"
     run_experiment(plan, out, console=QUIET)
-    fewer = write_plan(plan.path.parent, labels=[1], seeds=[0], arms=["scratch"])
-    assert len(run_experiment(fewer, out, console=QUIET)) == len(read_rows(out / "plan.csv")) == 1
+    before = (out / "plan.csv").read_bytes()
+    training.done.clear()
+    fewer = write_plan(plan.path.parent, labels=[1, 2], seeds=[0], arms=["scratch"])
+    with pytest.raises(FedSwinError, match="it or a job has changed since"):
+        run_experiment(fewer, out, console=QUIET)
+    assert training.done == []
+    assert (out / "plan.csv").read_bytes() == before
+
+
+def test_other_csvs_in_the_folder_are_left_alone(plan: Plan, training: Training) -> None:
+    out = plan.path.parent / "out"
+    out.mkdir()
+    (out / "patients.csv").write_text("name,age\nx,1\n")
+    run_experiment(plan, out, cells=chosen_cells(plan, ["arm=scratch", "seed=0"]), console=QUIET)
+    assert (out / "patients.csv").read_text() == "name,age\nx,1\n"
+
+
+def test_rows_of_two_data_are_told_apart_without_the_data(plan: Plan, training: Training) -> None:
+    out = plan.path.parent / "out"
+    rows = run_experiment(plan, out, console=QUIET)
+    write_rows(out / "plan.csv", [replace(rows[0], about={**rows[0].about, "data": "elsewhere"}), *rows[1:]])
+    with pytest.raises(FedSwinError, match="Keep the CSVs of different data in different folders"):
+        run_experiment(plan, out, console=QUIET)
 
 
 def test_rows_of_other_data_are_refused_before_anything_is_trained(plan: Plan, training: Training) -> None:
@@ -174,7 +200,7 @@ def test_a_part_of_a_plan_is_named_by_its_axes(plan: Plan) -> None:
     cells = chosen_cells(plan, ["seed=0", "labels=1", "labels=all", "arm=scratch"])
     assert [(cell.seed, cell.labels, cell.arm) for cell in cells] == [(0, 1, "scratch"), (0, "all", "scratch")]
     assert chosen_cells(plan, []) == cells_of(plan)
-    for wrong, message in (("sed=0", "did you mean 'seed'"), ("seed", "no run of the plan"), ("seed=7", "no run")):
+    for wrong, message in (("sed=0", "did you mean 'seed'"), ("seed", "no such seed"), ("seed=7", "It has 0, 1")):
         with pytest.raises(FedSwinError, match=message):
             chosen_cells(plan, [wrong])
 

@@ -51,6 +51,8 @@ def test_table_4_has_every_combination_of_the_three_losses() -> None:
             {"pretraining": {"job": "pretrain.yaml", "local": "a"}, "left_out": ["a"]},
             "which is also to pre-train alone",
         ),
+        ({"pretraining": {"job": "pretrain.yaml", "set": {"federation.sample": 1}}}, "differ in their optimizer steps"),
+        ({"tasks": {"a": {"job": "finetune.yaml", "set": {"federation.selection.patience": 1}}}}, "optimizer steps"),
         ({"data": {"phantom": {}, "shard": {"collection": "c", "by": "source"}}}, "made in one way"),
     ],
 )

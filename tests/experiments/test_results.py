@@ -13,8 +13,8 @@ from experiments.studies import row, write_plan
 from fedswin.errors import FedSwinError
 from fedswin.experiments.cells import cells_of, key_of
 from fedswin.experiments.plan import Plan, load_plan
-from fedswin.experiments.results import render_results, rows_of, write_table_and_plot
-from fedswin.experiments.rows import write_rows
+from fedswin.experiments.results import refuse_page, render_results, write_table_and_plot
+from fedswin.experiments.rows import rows_of, write_rows
 
 SIMULATOR = Path(__file__).parents[2] / "simulator"
 PLANS = sorted((SIMULATOR / "plans").glob("*.yaml"))
@@ -35,11 +35,9 @@ def write_some(plan: Plan, folder: Path, number: int) -> None:
 
 def test_the_page_that_ships_is_what_its_plans_and_rows_say() -> None:
     page = (SIMULATOR / "RESULTS.md").read_text()
-    order = [
-        SIMULATOR / "plans" / name for name in re.findall(r"^`fedswin experiment simulator/plans/(\S+)", page, re.M)
-    ]
+    order = [SIMULATOR / name for name in re.findall(r"^`fedswin experiment (plans/\S+)", page, re.MULTILINE)]
     assert sorted(order) == PLANS
-    written = render_results([load_plan(path) for path in order], SIMULATOR / "results")
+    written = render_results([load_plan(path) for path in order], SIMULATOR / "results", SIMULATOR / "RESULTS.md")
     assert page == written, "write it again with 'make results'"
 
 
@@ -63,19 +61,36 @@ def test_dice_on_the_page_are_means_of_the_csv() -> None:
             float(line["dice"]) for line in csv.DictReader(file) if (line["arm"], line["labels"]) == ("scratch", "1")
         ]
     page = (SIMULATOR / "RESULTS.md").read_text()
-    section = page.partition("plans/sarcoma.yaml")[2]
+    section = page.partition("`fedswin experiment plans/sarcoma.yaml")[2]
     [line] = re.findall(r"^\| 1 \| scratch \| [\d ]+ \| ([\d.]+)", section.partition("<details>")[0], re.MULTILINE)
     assert float(line) == pytest.approx(sum(dice) / len(dice), abs=6e-4)
 
 
 def test_a_page_says_how_much_of_a_plan_has_run(plan: Plan, tmp_path: Path) -> None:
-    assert "0 of 4 runs" in render_results([plan], tmp_path)
+    assert "0 of 4 runs" in render_results([plan], tmp_path, tmp_path / "page.md")
     write_some(plan, tmp_path, 3)
-    page = render_results([plan], tmp_path)
+    page = render_results([plan], tmp_path, tmp_path / "page.md")
     assert "3 of 4 runs, seeds 0" in page
     assert "More is better." in page
     assert "A collection." in page
     assert "\n## Does it pay?\n" in page
+
+
+def test_links_and_commands_start_from_the_page(plan: Plan, tmp_path: Path) -> None:
+    write_some(plan, tmp_path, 3)
+    page = render_results([plan], tmp_path, tmp_path / "docs" / "page.md")
+    assert "`fedswin experiment ../plan.yaml --out ..`" in page
+    assert "](../plan.svg)" in page
+
+
+def test_a_page_replaces_a_page_and_nothing_else(plan: Plan, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    refuse_page(page)
+    page.write_text(render_results([plan], tmp_path, page))
+    refuse_page(page)
+    page.write_text("# Mine\n")
+    with pytest.raises(FedSwinError, match="something other than a page of results"):
+        refuse_page(page)
 
 
 def test_table_and_plot_lie_beside_the_csv(plan: Plan, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ ROWS = [
 
 def parsed(text: str) -> list[dict[str, str]]:
     headings, _, *lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.split("\n")]
+    assert len(set(headings)) == len(headings)
     return [dict(zip(headings, line, strict=True)) for line in lines]
 
 
@@ -34,12 +35,22 @@ def test_a_line_says_scores_sites_the_worst_of_them_and_the_gain() -> None:
     assert (scratch["HD95, mm"], scratch["NSD"]) == ("12.3", "0.500")
     assert federated["− scratch"] == "+0.000, better in 1 of 2"
     assert federated["pre-training: steps"] == "4"
+    assert federated["pre-training: sub-volumes"] == "24"
+    assert federated["pre-training: MB a site and round"] == "8.2"
+    assert federated["fine-tuning: sub-volumes"] == "12"
+    assert federated["fine-tuning: MB a site and round"] == "–"
 
 
 def test_of_one_site_there_is_no_column_and_none_is_the_worst() -> None:
     headings = parsed(table([row(CELL, {"a/1": 0.25})]))[0]
     assert "a" not in headings
     assert "worst site" not in headings
+
+
+def test_who_pre_trained_alone_is_named() -> None:
+    local = row(replace(FEDERATED, arm="local"), {"a/1": 0.5})
+    lines = parsed(table([ROWS[0], replace(local, about={**local.about, "alone": "a"})]))
+    assert [line["arm"] for line in lines] == ["scratch", "local at a"]
 
 
 def test_several_seeds_have_a_deviation() -> None:

@@ -21,6 +21,7 @@ def experiment(
         typer.Option("--only", help="Only these runs: axis=value, such as seed=0 or arm=scratch. May be repeated."),
     ] = None,
     workers: Annotated[int, typer.Option("--workers", help="How many runs at the same time.", min=1)] = 1,
+    gpus: Annotated[str | None, typer.Option(help="GPUs that the sites share, such as 0,1. Default: none.")] = None,
 ) -> None:
     """Run what is missing of a plan: a grid of pre-training and fine-tuning.
 
@@ -32,10 +33,14 @@ def experiment(
     from fedswin.experiments.experiment import chosen_cells, run_experiment
     from fedswin.experiments.plan import load_plan
     from fedswin.experiments.results import write_table_and_plot
+    from fedswin.operations.simulate import parse_gpus
 
-    found = load_plan(plan)
-    run_experiment(found, out, cells=chosen_cells(found, only or ()), workers=workers, console=console)
-    write_table_and_plot(found, out)
+    found, numbers = load_plan(plan), parse_gpus(gpus) if gpus else []
+    cells = chosen_cells(found, only or ())
+    try:
+        run_experiment(found, out, cells=cells, workers=workers, gpus=numbers, console=console)
+    finally:
+        write_table_and_plot(found, out)
     console.print(f"The rows, the table and the plot: {out}/{found.name}.csv, .md and .svg", markup=False)
 
 
@@ -43,7 +48,7 @@ def experiment(
 def results(
     plans: Annotated[list[Path], typer.Argument(help="The plan files, in their order on the page.", metavar="PLAN…")],
     rows: Annotated[Path, typer.Option("--rows", help="The folder of their CSVs; plots and tables are renewed there.")],
-    out: Annotated[Path, typer.Option("--out", help="The page to write (Markdown), beside that folder; replaced.")],
+    out: Annotated[Path, typer.Option("--out", help="The page to write (Markdown); an earlier one is replaced.")],
 ) -> None:
     """Write one page about experiments from their CSVs: tables, plots, and how to read them.
 
@@ -51,10 +56,11 @@ def results(
     """
     from fedswin.durable import written_whole
     from fedswin.experiments.plan import load_plan
-    from fedswin.experiments.results import render_results, write_table_and_plot
+    from fedswin.experiments.results import refuse_page, render_results, write_table_and_plot
 
+    refuse_page(out)
     found = [load_plan(plan) for plan in plans]
-    page = render_results(found, rows)
+    page = render_results(found, rows, out)
     for plan in found:
         write_table_and_plot(plan, rows)
     with written_whole(out) as file:

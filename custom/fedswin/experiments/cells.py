@@ -10,6 +10,7 @@ from itertools import product
 from typing import Any
 
 from fedswin.config import Job
+from fedswin.errors import FedSwinError
 from fedswin.experiments.plan import OBJECTIVES, Amount, Arm, Plan
 from fedswin.settings import Section
 
@@ -43,10 +44,6 @@ class Cell:
         """Whether nothing is pre-trained."""
         return self.arm == "scratch"
 
-    def matches(self, axis: str, value: str) -> bool:
-        """Tell whether the cell has ``value``, as text, on ``axis``."""
-        return str(getattr(self, axis)) == value
-
     def __str__(self) -> str:
         """Name the values that say something, those of an axis that is not used left out."""
         amounts = [f"labels {self.labels}", f"scans {self.cases}" if self.cases not in ("", "all") else ""]
@@ -67,7 +64,7 @@ def cells_of(plan: Plan) -> list[Cell]:
 
 def _cells(plan: Plan) -> Iterator[Cell]:
     settings = plan.settings
-    objectives = [" + ".join(losses) for losses in settings.pretraining.objectives]
+    objectives = [" + ".join(loss for loss in OBJECTIVES if loss in of) for of in settings.pretraining.objectives]
     for seed, task, shard, left_out, labels, arm, objective, cases in product(
         settings.seeds,
         settings.tasks,
@@ -82,23 +79,38 @@ def _cells(plan: Plan) -> Iterator[Cell]:
         yield replace(cell, objective="", cases="") if cell.starts_from_scratch else cell
 
 
+def grid_of(plan: Plan) -> dict[str, Cell]:
+    """Return the cells by their keys, in their order.
+
+    Raises:
+        FedSwinError: if two cells are the same run under two names.
+    """
+    grid: dict[str, Cell] = {}
+    for cell in cells_of(plan):
+        twin = grid.setdefault(key_of(plan, cell), cell)
+        if twin != cell:
+            raise FedSwinError(f"{plan.path}: these are the same run: {twin}; and {cell}. Take one of them out.")
+    return grid
+
+
 def pretraining_job(plan: Plan, cell: Cell) -> Job:
     """Return the job that pre-trains the cell's encoder: the same for ``local``, ``federated`` and ``central``."""
     job, losses = plan.pretraining, cell.objective.split(" + ")
     weights = job.pretraining.loss_weights
     left = weights.model_copy(update={name: 0.0 for name in OBJECTIVES if name not in losses})
-    return job.changed("pretraining", loss_weights=left).model_copy(update={"seed": cell.seed})
+    return job.changed("pretraining", loss_weights=left).model_copy(update={"name": "pretraining", "seed": cell.seed})
 
 
 def finetuning_job(plan: Plan, cell: Cell) -> Job:
     """Return the job that fine-tunes the cell's encoder, the same for all arms."""
-    return plan.tasks[cell.task].model_copy(update={"seed": cell.seed})
+    return plan.tasks[cell.task].model_copy(update={"name": "finetuning", "seed": cell.seed})
 
 
 def key_of(plan: Plan, cell: Cell) -> str:
-    """Return the hash of all settings that make the cell's numbers.
+    """Return the hash of the settings that make the cell's numbers.
 
-    Names of plans, tasks and shards have no part in it, so cells of two plans that do the same have the same key.
+    Names of plans, tasks and shards have no part in it, so cells of two plans that do the same have the same key. Nor
+    have settings with their default: should that ever change, rows that are there tell of the old one.
     """
     content = {
         **_dealt(plan, cell),

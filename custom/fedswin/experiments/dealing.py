@@ -84,25 +84,30 @@ def write_deal(plan: Plan, cell: Cell, pretraining: Path, finetuning: Path, out:
     _refuse_empty(plan, cell, tuning)
     sources = read_holdings(pretraining)
     _refuse_unknown(plan, [plan.settings.pretraining.local, cell.left_out], sources)
-    kept = {case.image for cases in tests.values() for case in cases} if pretraining == finetuning else set()
+    if pretraining != finetuning:
+        _refuse_shared(plan, sources, held)
     with staged(out) as folder:
         for name, splits in tuning.items():
             _write(folder / "finetuning" / name, splits, held[name])
         for name, site in sources.items():
-            cases = [case for case in site.cases if case.image not in kept]
-            chosen = [] if name == cell.left_out else draw(cases, cell.cases or "all", name, "cases", cell.seed)
+            tested = {case.patient for case in tests.get(name, ())} if pretraining == finetuning else set()
+            cases = [case for case in site.cases if case.patient not in tested and name != cell.left_out]
+            chosen = draw(cases, cell.cases or "all", name, "cases", cell.seed)
             if chosen:
                 _write(folder / "pretraining" / name, {"training": chosen}, site)
+            elif name == plan.settings.pretraining.local and cell.arm == "local":
+                raise FedSwinError(f"{plan.path}: {name} is to pre-train alone, and has no case left for it ({cell}).")
 
 
 def held_out(cases: Sequence[Case], site: str, folds: int, cell: Cell) -> list[Case]:
     """Return the labelled cases of a site that the cell is tested on: those of its fold, by patient.
 
-    A left-out site is tested on all of them. A site with one labelled patient keeps it for training.
+    With a left-out site these are all that it has, and none of another site. A site with one labelled patient keeps it
+    for training.
     """
     labelled = [case for case in cases if case.label]
-    if site == cell.left_out:
-        return labelled
+    if cell.left_out:
+        return labelled if site == cell.left_out else []
     patients = {case.patient for case in labelled}
     fold_of = fold_of_patients(patients, folds, _FOLDS_SEED, site)
     chosen = [case for case in labelled if fold_of[case.patient] == cell.seed % folds]
@@ -164,6 +169,16 @@ def _refuse_unknown(plan: Plan, names: Sequence[str | None], held: Mapping[str, 
             raise FedSwinError(
                 f"{plan.path}: there is no site '{name}'{nearest(name, held)}. The sites are {', '.join(held)}."
             )
+
+
+def _refuse_shared(plan: Plan, sources: Mapping[str, Holding], held: Mapping[str, Holding]) -> None:
+    """Raise if a case of a task's own data would be pre-trained on, too."""
+    images = {case.image.resolve() for site in sources.values() for case in site.cases}
+    if shared := [case.image for site in held.values() for case in site.cases if case.image.resolve() in images]:
+        raise FedSwinError(
+            f"{plan.path}: {shared[0]} is in the data of pre-training, too, so that a test case would be trained on. "
+            "Leave out the task's own data, and its test cases are kept from pre-training."
+        )
 
 
 def _refuse_empty(plan: Plan, cell: Cell, tuning: Mapping[str, Splits]) -> None:

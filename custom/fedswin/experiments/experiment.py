@@ -16,11 +16,11 @@ from time import monotonic
 from rich.console import Console
 
 from fedswin.errors import FedSwinError, nearest
-from fedswin.experiments.cells import AXES, Cell, cells_of, key_of, pretraining_key
+from fedswin.experiments.cells import AXES, Cell, cells_of, grid_of, key_of, pretraining_key
 from fedswin.experiments.dealing import ready_sites, write_deal
 from fedswin.experiments.plan import Plan
 from fedswin.experiments.plot import require_plots
-from fedswin.experiments.rows import Row, csv_of, read_rows, write_rows
+from fedswin.experiments.rows import Row, csv_of, holds_rows, read_rows, require_one_source, rows_of, write_rows
 from fedswin.experiments.work import finetune, pretrain
 from fedswin.operations.study_table import duration
 from fedswin.process_watch import end_with_parent
@@ -46,14 +46,14 @@ def chosen_cells(plan: Plan, only: Sequence[str]) -> list[Cell]:
     for text in only:
         axis, _, value = text.partition("=")
         if axis not in AXES:
-            raise FedSwinError(
-                f"--only {text}: expected axis=value; the axes are {', '.join(AXES)}{nearest(axis, AXES)}."
-            )
+            axes = ", ".join(AXES)
+            raise FedSwinError(f"--only {text}: expected axis=value{nearest(axis, AXES)}. The axes are {axes}.")
+        known = list(dict.fromkeys(str(getattr(cell, axis)) for cell in cells_of(plan)))
+        if value not in known:
+            raise FedSwinError(f"--only {text}: the plan has no such {axis}. It has {', '.join(filter(None, known))}.")
         wanted.setdefault(axis, []).append(value)
     cells = [
-        cell
-        for cell in cells_of(plan)
-        if all(any(cell.matches(axis, value) for value in values) for axis, values in wanted.items())
+        cell for cell in cells_of(plan) if all(str(getattr(cell, axis)) in values for axis, values in wanted.items())
     ]
     if not cells:
         raise FedSwinError(f"{plan.path}: no run of the plan has {' and '.join(only)}.")
@@ -61,7 +61,13 @@ def chosen_cells(plan: Plan, only: Sequence[str]) -> list[Cell]:
 
 
 def run_experiment(
-    plan: Plan, out: Path, *, cells: Sequence[Cell] | None = None, workers: int = 1, console: Console
+    plan: Plan,
+    out: Path,
+    *,
+    cells: Sequence[Cell] | None = None,
+    workers: int = 1,
+    gpus: Sequence[int] = (),
+    console: Console,
 ) -> list[Row]:
     """Run what is missing of ``cells``, and return all rows of the plan that there are.
 
@@ -73,17 +79,17 @@ def run_experiment(
         out: the folder of the CSVs; the run folders are below ``out/runs``.
         cells: which cells of the plan; all by default.
         workers: how many runs at the same time, each in a process of its own.
+        gpus: numbers of the GPUs that the sites of a run share; without one everything runs on the CPU.
         console: where to show how far it is.
 
     Raises:
-        FedSwinError: if matplotlib is not installed, something about the plan or its data is wrong, rows were made on
-            other data, another process is at work in ``out``, or a run fails.
+        FedSwinError: if matplotlib is not installed, something about the plan or its data is wrong, rows are of no run
+            of the plan or were made on other data, another process is at work in ``out``, or a run fails.
     """
     require_plots()
     with lock_run(out / RUNS, after="start it again"):
-        found = {row.key: row for path in sorted(out.glob("*.csv")) for row in read_rows(path)}
-        grid = {key_of(plan, cell): cell for cell in cells_of(plan)}
-        rows = {key: replace(found[key], cell=cell) for key, cell in grid.items() if key in found}
+        grid = grid_of(plan)
+        rows = _known_rows(plan, out, grid)
         wanted = [cell for cell in cells or grid.values() if key_of(plan, cell) not in rows]
         console.print(f"{plan.name}: {len(rows)} of {len(grid)} runs are there, {len(wanted)} to do", markup=False)
 
@@ -95,10 +101,20 @@ def run_experiment(
             tasks = dict.fromkeys(cell.task for cell in wanted)
             sites = {task: _ready(plan, task, out / RUNS / _SITES, console) for task in tasks}
             _refuse_other_data(plan, out, rows.values(), sites)
-            _Work(plan, out / RUNS, sites, keep, console).run(wanted, workers)
+            _Work(plan, out / RUNS, sites, gpus, keep, console).run(wanted, workers)
         elif rows:
             keep()
     return [rows[key] for key in grid if key in rows]
+
+
+def _known_rows(plan: Plan, out: Path, grid: Mapping[str, Cell]) -> dict[str, Row]:
+    """Return the rows that are there: the plan's own, and of other plans those of the same runs."""
+    own = rows_of(plan, out)
+    others = [row for path in sorted(out.glob("*.csv")) if holds_rows(path) for row in read_rows(path)]
+    found = {row.key: row for row in (*others, *own)}
+    rows = {key: replace(found[key], cell=cell) for key, cell in grid.items() if key in found}
+    require_one_source(out, rows.values())
+    return rows
 
 
 @dataclass(frozen=True)
@@ -147,16 +163,24 @@ class _Work:
         plan: the plan.
         folder: where the run folders are.
         sites: of each task.
+        gpus: that the sites of a run share.
         keep: is called with each finished row.
         console: where to show how far it is.
     """
 
     def __init__(
-        self, plan: Plan, folder: Path, sites: Mapping[str, _Sites], keep: Callable[[Row], None], console: Console
+        self,
+        plan: Plan,
+        folder: Path,
+        sites: Mapping[str, _Sites],
+        gpus: Sequence[int],
+        keep: Callable[[Row], None],
+        console: Console,
     ) -> None:
         self._plan = plan
         self._folder = folder
         self._sites = sites
+        self._gpus = gpus
         self._keep = keep
         self._console = console
         self._trained: set[Path] = set()
@@ -166,17 +190,20 @@ class _Work:
         """Run ``cells``, ``workers`` at a time; one that fails keeps none of the others from being run.
 
         Raises:
-            FedSwinError: at the end, if one has failed; at once, if a process was killed.
+            FedSwinError: at once, if the cases cannot be dealt as the plan says, or a process was killed; at the end,
+                if a run has failed.
         """
+        for cell in cells:
+            self._deal(cell)
         with (
-            ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin) as pool,
+            self._pool(workers) as pool,
             self._console.status("") as status,
         ):
             try:
                 failed = self._run(pool, list(cells), workers, status.update)
             except BrokenProcessPool:
                 raise FedSwinError(
-                    "A process was killed, perhaps for want of memory. Start again, with fewer --workers."
+                    "A process was killed, perhaps for want of memory. Start again, if need be with fewer --workers."
                 ) from None
             except BaseException:
                 for process in active_children():
@@ -201,10 +228,15 @@ class _Work:
                 except FedSwinError as error:
                     line = f"{cell}: {error}"
                     failed.append(line)
-                    waiting[:] = [other for other in waiting if other != cell]
+                    if not self._has_encoder(cell):
+                        waiting[:] = [other for other in waiting if self._encoder(other) != self._encoder(cell)]
                 left = len(waiting) + sum(self._has_encoder(other) for other in self._running.values())
                 self._console.print(f"{line}; {duration(monotonic() - started)} so far, {left} to do", markup=False)
         return failed
+
+    def _pool(self, workers: int) -> ProcessPoolExecutor:
+        started_with = (os.getpid(), bool(self._gpus))
+        return ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=started_with)
 
     def _next(self, waiting: Sequence[Cell]) -> Cell | None:
         """Return a cell whose encoder is there, or else one whose encoder nobody trains yet."""
@@ -214,13 +246,16 @@ class _Work:
         return next(iter([*able, *others]), None)
 
     def _start(self, pool: ProcessPoolExecutor, cell: Cell, waiting: list[Cell]) -> None:
-        deal, out = self._deal(cell), self._folder / _FINETUNING / self._name(cell)
+        deal, encoder = self._deal(cell), self._encoder(cell)
         if not self._has_encoder(cell):
-            self._running[pool.submit(pretrain, self._plan, cell, deal / "pretraining", self._encoder(cell))] = cell
-            return
-        waiting.remove(cell)
-        encoder = None if cell.starts_from_scratch else self._encoder(cell)
-        self._running[pool.submit(finetune, self._plan, cell, deal / "finetuning", encoder, out)] = cell
+            future: Future[Row | None] = pool.submit(
+                pretrain, self._plan, cell, deal / "pretraining", encoder, self._gpus
+            )
+        else:
+            waiting.remove(cell)
+            start, out = None if cell.starts_from_scratch else encoder, self._folder / _FINETUNING / self._name(cell)
+            future = pool.submit(finetune, self._plan, cell, deal / "finetuning", start, out, self._gpus)
+        self._running[future] = cell
 
     def _finish(self, cell: Cell, row: Row | None) -> str:
         """Keep what a run has come to, and say so in a line."""
@@ -248,8 +283,13 @@ class _Work:
         return deal
 
 
-def _begin() -> None:
-    """Prepare a process that runs one cell after another: silent, and gone when the experiment is."""
-    end_with_parent(os.getppid())
+def _begin(parent: int, has_gpus: bool) -> None:
+    """Prepare a process that runs one cell after another: silent, and gone when the experiment is.
+
+    Without GPUs of the experiment it sees none, as the sites of a simulation do: all arms run on the same device.
+    """
+    end_with_parent(parent)
+    if not has_gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     logging.getLogger().addHandler(logging.NullHandler())
     warnings.simplefilter("ignore")

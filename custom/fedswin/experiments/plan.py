@@ -174,6 +174,12 @@ def load_plan(path: Path) -> Plan:
     content = read_mapping(path, "plan file", "'question', 'data', 'folds', 'seeds', 'arms', 'pretraining' and 'tasks'")
     plan = Plan(path, parse_section(PlanSettings, content, str(path)))
     size = plan.pretraining.model.feature_size
+    for job in (plan.pretraining, *plan.tasks.values()):
+        if job.federation.sample != "all" or job.federation.selection.patience:
+            raise FedSwinError(
+                f"{path}: the job {job.name} sets federation.sample or selection.patience, with which runs differ in "
+                "their optimizer steps. Leave them out."
+            )
     for name, job in plan.tasks.items():
         if job.model.feature_size != size:
             raise FedSwinError(

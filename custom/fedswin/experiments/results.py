@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,29 +10,15 @@ from typing import Any
 from jinja2 import Template
 
 from fedswin.durable import written_whole
-from fedswin.errors import FedSwinError
-from fedswin.experiments.cells import cells_of, key_of
+from fedswin.experiments.cells import cells_of
 from fedswin.experiments.plan import Plan
 from fedswin.experiments.plot import draw
-from fedswin.experiments.rows import Row, csv_of, read_rows
+from fedswin.experiments.rows import Row, csv_of, rows_of
 from fedswin.experiments.table import case_table, class_table, table
+from fedswin.output import refuse_output
 from fedswin.templates import templates_of
 
-
-def rows_of(plan: Plan, folder: Path) -> list[Row]:
-    """Return the rows of the plan, in the order of its grid.
-
-    Raises:
-        FedSwinError: if the CSV has a row that the plan, as it is now, does not make.
-    """
-    grid = {key_of(plan, cell): cell for cell in cells_of(plan)}
-    rows = {row.key: row for row in read_rows(csv_of(folder, plan.name))}
-    if strange := rows.keys() - grid.keys():
-        raise FedSwinError(
-            f"{csv_of(folder, plan.name)}: {len(strange)} rows, such as {min(strange)}, are of no run of {plan.path}: "
-            "it or a job has changed since. Run the experiment again, which drops them."
-        )
-    return [rows[key] for key in grid if key in rows]
+_TITLE = "# Results: what pre-training is worth, alone, federated and pooled"
 
 
 def write_table_and_plot(plan: Plan, folder: Path) -> None:
@@ -41,18 +28,28 @@ def write_table_and_plot(plan: Plan, folder: Path) -> None:
         FedSwinError: as `rows_of` and `draw`.
     """
     if rows := rows_of(plan, folder):
-        draw(rows, csv_of(folder, plan.name).with_suffix(".svg"))
-        text = _template("plan").render(part=_part(plan, rows))
-        with written_whole(csv_of(folder, plan.name).with_suffix(".md")) as file:
-            file.write(text.encode())
+        path = csv_of(folder, plan.name)
+        draw(rows, path.with_suffix(".svg"))
+        with written_whole(path.with_suffix(".md")) as file:
+            file.write(_template("plan").render(part=_part(plan, rows)).encode())
 
 
-def render_results(plans: Sequence[Plan], folder: Path) -> str:
+def refuse_page(out: Path) -> None:
+    """Make sure that the page may be written to ``out``.
+
+    Raises:
+        FedSwinError: if something else is there.
+    """
+    refuse_output(out, overwrite=True, kind="a page of results", is_kind=_is_page)
+
+
+def render_results(plans: Sequence[Plan], folder: Path, out: Path) -> str:
     """Return the page about ``plans``.
 
     Args:
         plans: the plans, in their order on the page.
-        folder: where their CSVs are; the page lies beside this folder.
+        folder: where their CSVs, tables and plots are.
+        out: where the page is going to lie: links and commands start from its folder.
 
     Raises:
         FedSwinError: as `rows_of`.
@@ -60,11 +57,16 @@ def render_results(plans: Sequence[Plan], folder: Path) -> str:
     rows = {plan.name: rows_of(plan, folder) for plan in plans}
     every = [row for own in rows.values() for row in own]
     return _template("results").render(
-        parts=[_part(plan, rows[plan.name]) for plan in plans],
-        sizes=_listed(plans, lambda plan: plan.pretraining.model.feature_size),
+        title=_TITLE,
+        folder=os.path.relpath(folder, out.parent),
+        parts=[{**_part(plan, rows[plan.name]), "path": os.path.relpath(plan.path, out.parent)} for plan in plans],
         machines=_listed(every, lambda row: row.about["machine"]),
         torches=_listed(every, lambda row: row.about["torch"]),
     )
+
+
+def _is_page(path: Path) -> bool:
+    return path.is_file() and path.read_text(errors="replace").startswith(_TITLE)
 
 
 def _template(name: str) -> Template:

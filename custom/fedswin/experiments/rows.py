@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fedswin.durable import written_whole
 from fedswin.errors import FedSwinError
-from fedswin.experiments.cells import AXES, Cell
+from fedswin.experiments.cells import AXES, Cell, grid_of
+from fedswin.experiments.plan import Plan
 
 _CLASS, _SITE, _CASE = "dice in ", "dice at ", "dice of "
 
@@ -30,7 +31,8 @@ class Row:
         classes: the Dice of each class, the mean over the test cases; of one class it is that of the run, and left out.
         sites: the Dice at each site, the mean over its test cases.
         cases: the Dice of each test case, named ``<site>/<case>``.
-        about: what it ran on and with: ``data``, ``code``, ``torch``, ``machine``, ``finished``.
+        about: what it ran on and with: ``alone`` (the site that pre-trained by itself), ``data``, ``code``, ``torch``,
+            ``machine``, ``finished``.
     """
 
     key: str
@@ -47,15 +49,16 @@ MEASURES = (
     "hd95",
     "nsd",
     "missed",
+    "pretraining_cases",
     "pretraining_steps",
     "pretraining_samples",
     "pretraining_megabytes_per_round",
+    "finetuning_cases",
     "finetuning_steps",
     "finetuning_samples",
     "finetuning_megabytes_per_round",
-    "seconds",
 )
-ABOUT = ("data", "code", "torch", "machine", "finished")
+ABOUT = ("alone", "data", "code", "torch", "machine", "finished")
 
 
 def csv_of(folder: Path, plan: str) -> Path:
@@ -98,9 +101,53 @@ def read_rows(path: Path) -> list[Row]:
         ) from None
 
 
+def holds_rows(path: Path) -> bool:
+    """Tell whether a CSV has the first columns that `write_rows` gives it."""
+    with path.open(newline="") as file:
+        return file.readline().startswith(",".join(["key", *AXES]))
+
+
+def rows_of(plan: Plan, folder: Path) -> list[Row]:
+    """Return the rows of the plan's own CSV, in the order of its grid.
+
+    Raises:
+        FedSwinError: if it has a row that the plan, as it is now, does not make, or two that were made on other data.
+    """
+    path, grid = csv_of(folder, plan.name), grid_of(plan)
+    rows = {row.key: row for row in read_rows(path)}
+    if strange := rows.keys() - grid.keys():
+        raise FedSwinError(
+            f"{path}: {len(strange)} rows, such as {min(strange)}, are of no run of {plan.path}: it or a job has "
+            "changed since. Bring them back as they were, or take the CSV away to start anew."
+        )
+    require_one_source(path, rows.values())
+    return [rows[key] for key in grid if key in rows]
+
+
+def require_one_source(path: Path, rows: Iterable[Row]) -> None:
+    """Make sure that the rows of a task were made on the same data; ``path`` says where they are.
+
+    Raises:
+        FedSwinError: if they were not.
+    """
+    of_task: dict[str, str] = {}
+    for row in rows:
+        data = of_task.setdefault(row.cell.task, row.about["data"])
+        if data != row.about["data"]:
+            raise FedSwinError(
+                f"{path}: rows of the task '{row.cell.task}' were made on the data {data} and {row.about['data']}. "
+                "Keep the CSVs of different data in different folders."
+            )
+
+
 def _as_text(row: Row) -> dict[str, Any]:
-    numbers = {name: f"{value:.6g}" for name, value in {**row.measures, **_named(row)}.items()}
+    numbers = {name: _digits(value) for name, value in {**row.measures, **_named(row)}.items()}
     return {"key": row.key, **vars(row.cell), **numbers, **row.about}
+
+
+def _digits(value: float) -> str:
+    """Return a count as it is, and anything else to six digits."""
+    return str(int(value)) if value == int(value) else f"{value:.6g}"
 
 
 def _named(row: Row) -> dict[str, float]:
@@ -119,11 +166,11 @@ def _as_row(line: Mapping[str, str]) -> Row:
     return Row(
         line["key"],
         cell,
-        {name: float(line[name]) for name in MEASURES if line[name]},
+        {name: float(line[name]) for name in MEASURES if line.get(name)},
         _numbers(line, _CLASS),
         _numbers(line, _SITE),
         _numbers(line, _CASE),
-        {name: line[name] for name in ABOUT},
+        {name: line.get(name, "") for name in ABOUT},
     )
 
 

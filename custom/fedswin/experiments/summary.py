@@ -45,21 +45,21 @@ class Summary:
 
     Attributes:
         cell: their place in the grid; its seed says nothing.
+        alone: the site that has pre-trained by itself; empty if none has.
         seeds: their seeds.
         measures: each of `fedswin.experiments.rows.MEASURES` that all rows have.
         classes: the Dice of each class, if there are several.
         sites: the Dice at each site.
-        worst: the Dice at the site where it is lowest, in each row.
         cases: the Dice of each case, the mean over the rows that test it.
         gain: over the same from scratch; ``None`` if there is no such row, or this is it.
     """
 
     cell: Cell
+    alone: str
     seeds: Sequence[int]
     measures: Mapping[str, Spread]
     classes: Mapping[str, Spread]
     sites: Mapping[str, Spread]
-    worst: Spread
     cases: Mapping[str, float]
     gain: Gain | None
 
@@ -84,12 +84,16 @@ def from_scratch(cell: Cell) -> Cell:
 
 def varying_axes(rows: Sequence[Row]) -> list[str]:
     """Return the axes that say something of a run: those with several values, the seed apart."""
-    return [axis for axis in AXES if axis != "seed" and len({getattr(row.cell, axis) for row in rows} - {""}) > 1]
+    of_rows = {axis: {getattr(row.cell, axis) for row in rows} for axis in AXES if axis != "seed"}
+    for axis in ("objective", "cases"):
+        of_rows[axis] -= {""}  # from scratch
+    return [axis for axis, values in of_rows.items() if len(values) > 1]
 
 
 def _summary(cell: Cell, rows: Sequence[Row], scratch: Sequence[Row]) -> Summary:
     return Summary(
         cell,
+        ", ".join(dict.fromkeys(row.about["alone"] for row in rows)),
         sorted(row.cell.seed for row in rows),
         {
             name: _spread(row.measures[name] for row in rows)
@@ -98,7 +102,6 @@ def _summary(cell: Cell, rows: Sequence[Row], scratch: Sequence[Row]) -> Summary
         },
         _spreads([row.classes for row in rows]),
         _spreads([row.sites for row in rows]),
-        _spread(min(row.sites.values()) for row in rows),
         {name: mean(r.cases[name] for r in rows if name in r.cases) for name in sorted(_names(r.cases for r in rows))},
         _gain(rows, scratch) if cell != from_scratch(cell) else None,
     )
@@ -113,7 +116,8 @@ def _gain(rows: Sequence[Row], scratch: Sequence[Row]) -> Gain | None:
     if not differences:
         return None
     of_cases = [mean(differences[name]) for name in sorted(differences)]
-    p = float(wilcoxon(of_cases).pvalue) if any(of_cases) else None
+    changed = [difference for difference in of_cases if difference]  # Wilcoxon's own way with zeros
+    p = float(wilcoxon(changed, method="exact").pvalue) if changed else None
     return Gain(mean(of_cases), sum(value > 0 for value in of_cases), len(of_cases), p)
 
 

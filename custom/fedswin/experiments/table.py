@@ -23,15 +23,17 @@ def table(rows: Sequence[Row]) -> str:
         ("− scratch", _gain),
         ("p", lambda s: _NONE if s.gain is None or s.gain.p is None else f"{s.gain.p:.2g}"),
         *((site, _site(site)) for site in shown),
-        *([("worst site", lambda s: f"{_spread(s.worst)} {s.worst_site}")] if shown else []),
+        *([("worst site", _worst_site)] if shown else []),
         ("HD95, mm", _measure("hd95", 1)),
         ("NSD", _measure("nsd", 3)),
         ("pre-training: steps", _measure("pretraining_steps", 0)),
-        ("sub-volumes", _measure("pretraining_samples", 0)),
-        ("MB a site and round", _measure("pretraining_megabytes_per_round", 1)),
+        ("pre-training: scans", _measure("pretraining_cases", 1)),
+        ("pre-training: sub-volumes", _measure("pretraining_samples", 0)),
+        ("pre-training: MB a site and round", _measure("pretraining_megabytes_per_round", 1)),
         ("fine-tuning: steps", _measure("finetuning_steps", 0)),
-        ("sub-volumes", _measure("finetuning_samples", 0)),
-        ("MB a site and round", _measure("finetuning_megabytes_per_round", 1)),
+        ("fine-tuning: labels", _measure("finetuning_cases", 1)),
+        ("fine-tuning: sub-volumes", _measure("finetuning_samples", 0)),
+        ("fine-tuning: MB a site and round", _measure("finetuning_megabytes_per_round", 1)),
     ]
     return markdown([name for name, _ in columns], [[text(summary) for _, text in columns] for summary in summaries])
 
@@ -65,7 +67,13 @@ def markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def _value(axis: str) -> Callable[[Summary], str]:
+    if axis == "arm":
+        return lambda summary: " at ".join(filter(None, [summary.cell.arm, summary.alone]))
     return lambda summary: str(getattr(summary.cell, axis)) or _NONE
+
+
+def _worst_site(summary: Summary) -> str:
+    return f"{_spread(summary.sites[summary.worst_site])} {summary.worst_site}"
 
 
 def _site(name: str) -> Callable[[Summary], str]:
@@ -73,7 +81,11 @@ def _site(name: str) -> Callable[[Summary], str]:
 
 
 def _measure(name: str, digits: int) -> Callable[[Summary], str]:
-    return lambda summary: f"{summary.measures[name].mean:.{digits}f}" if name in summary.measures else _NONE
+    def text(summary: Summary) -> str:
+        value = summary.measures[name].mean if name in summary.measures else None
+        return _NONE if value is None else f"{value:.{digits}f}".removesuffix(".0")
+
+    return text
 
 
 def _gain(summary: Summary) -> str:

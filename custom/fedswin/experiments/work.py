@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,14 +19,16 @@ from fedswin.code_version import code_version
 from fedswin.config import Job, load_job
 from fedswin.data.datalist import read_site, site_folders
 from fedswin.data.volume import volume_suffix
+from fedswin.errors import FedSwinError
 from fedswin.evaluation import ALL
 from fedswin.experiments.cells import Cell, finetuning_job, key_of, pretraining_job
 from fedswin.experiments.plan import Plan
 from fedswin.experiments.rows import Row
-from fedswin.operations.evaluate import evaluate, matrix
+from fedswin.operations.evaluate import CaseScore, evaluate, matrix
 from fedswin.operations.simulate import simulate
 from fedswin.operations.train import train
 from fedswin.outcome import read_outcome
+from fedswin.provenance import read_provenance
 from fedswin.run_folder import JOB, read_records
 
 _LAST = Path("global", "last.pt")
@@ -37,7 +38,7 @@ _SCORES = ("dice", "hd95", "nsd", "missed")
 _DIGITS = 8  # of a commit
 
 
-def pretrain(plan: Plan, cell: Cell, sites: Path, out: Path) -> None:
+def pretrain(plan: Plan, cell: Cell, sites: Path, out: Path, gpus: Sequence[int] = ()) -> None:
     """Pre-train the cell's encoder into the run folder ``out``, or go on with it.
 
     Args:
@@ -45,20 +46,21 @@ def pretrain(plan: Plan, cell: Cell, sites: Path, out: Path) -> None:
         cell: the cell; not one from scratch.
         sites: the folder of the cell's sites.
         out: the run folder.
+        gpus: numbers of the GPUs that the sites of a federation share.
 
     Raises:
-        FedSwinError: as `simulate` and `train`.
+        FedSwinError: as `simulate` and `train`, or if a site missed a round.
     """
     job = pretraining_job(plan, cell)
     if cell.arm == "federated":
-        _simulate(job, sites, out)
+        _simulate(job, sites, list(site_folders(sites)), out, gpus=gpus)
     elif cell.arm == "central":
         _train(job, sites, out, pool=True)
     else:
         _train(job, sites / (plan.settings.pretraining.local or min(site_folders(sites))), out)
 
 
-def finetune(plan: Plan, cell: Cell, sites: Path, encoder: Path | None, out: Path) -> Row:
+def finetune(plan: Plan, cell: Cell, sites: Path, encoder: Path | None, out: Path, gpus: Sequence[int] = ()) -> Row:
     """Fine-tune into ``out``, or go on with it, score the last model on the test cases, and return the row.
 
     The sites with labelled training cases are fine-tuned as a federation; one alone is trained without.
@@ -69,54 +71,72 @@ def finetune(plan: Plan, cell: Cell, sites: Path, encoder: Path | None, out: Pat
         sites: the folder of the cell's sites.
         encoder: the run folder of pre-training; ``None`` from scratch.
         out: the run folder.
+        gpus: numbers of the GPUs that the sites of a federation share.
 
     Raises:
-        FedSwinError: as `simulate`, `train` and `evaluate`.
+        FedSwinError: as `simulate`, `train` and `evaluate`, or if a site missed a round.
     """
-    started = time.monotonic()
     job, init = finetuning_job(plan, cell), encoder / _LAST if encoder else None
-    training = [folder for folder in site_folders(sites).values() if read_site(folder).cases("training")]
+    training = [name for name, folder in site_folders(sites).items() if read_site(folder).cases("training")]
     if len(training) > 1:
-        _simulate(job, sites, out, init)
+        _simulate(job, sites, training, out, init=init, gpus=gpus)
     else:
-        _train(job, training[0], out, init=init)
+        _train(job, sites / training[0], out, init=init)
     results = evaluate([out / _LAST], sites)
-    [scores] = matrix(results).values()
-    seconds = time.monotonic() - started
     for part in _LOCAL_PARTS:
         shutil.rmtree(out / part, ignore_errors=True)
-    classes = job.segmentation.classes
-    measures = {name: scores[ALL][name] for name in _SCORES if name in scores[ALL]}
-    costs = {**_costs(encoder, "pretraining"), **_costs(out, "finetuning"), "seconds": seconds}
+    costs = {**_costs(encoder, "pretraining"), **_costs(out, "finetuning")}
+    alone = next(iter(read_provenance(encoder)["sites"])) if encoder and cell.arm == "local" else ""
+    return _row(plan, cell, results, costs, {"alone": alone, **_software_and_machine(gpus)})
+
+
+def _row(
+    plan: Plan, cell: Cell, results: Sequence[CaseScore], costs: Mapping[str, float], about: Mapping[str, str]
+) -> Row:
+    [scores] = matrix(results).values()
+    names = plan.tasks[cell.task].segmentation.classes
     return Row(
         key_of(plan, cell),
         cell,
-        {**measures, **costs},
-        {name: scores[ALL][f"dice_{name}"] for name in classes if len(classes) > 1 and f"dice_{name}" in scores[ALL]},
+        {**{name: scores[ALL][name] for name in _SCORES if name in scores[ALL]}, **costs},
+        {name: scores[ALL][f"dice_{name}"] for name in names if len(names) > 1 and f"dice_{name}" in scores[ALL]},
         {site: values["dice"] for site, values in scores.items() if site != ALL and "dice" in values},
         {f"{r.site}/{_stem(r.case)}": r.scores["dice"] for r in results if r.scores["dice"] is not None},
-        {**software_and_machine(), "finished": datetime.now(timezone.utc).isoformat(timespec="minutes")},
+        {**about, "finished": datetime.now(timezone.utc).isoformat(timespec="minutes")},
     )
 
 
-def software_and_machine() -> dict[str, str]:
-    """Return what a row says of where it was made: ``code``, ``torch`` and ``machine``."""
+def _software_and_machine(gpus: Sequence[int]) -> dict[str, str]:
     commit, _, dirty = (code_version()["commit"] or "").partition("-")
     code = f"{commit[:_DIGITS]}{'-dirty' if dirty else ''}" if commit else fedswin.__version__
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}"
-    return {"code": code, "torch": torch.__version__, "machine": machine}
+    processor = torch.cuda.get_device_name() if gpus else platform.machine()
+    return {
+        "code": code,
+        "torch": torch.__version__,
+        "machine": f"{os.cpu_count()} cores, {processor}, {platform.system()}",
+    }
 
 
-def _simulate(job: Job, sites: Path, out: Path, init: Path | None = None) -> None:
-    with _told(out) as console:
-        simulate(job, sites, out, init=init, resume=(out / JOB).exists(), console=console)
+def _simulate(
+    job: Job, sites: Path, training: Sequence[str], out: Path, *, init: Path | None = None, gpus: Sequence[int] = ()
+) -> None:
+    """Train as a federation in which every site takes part in every round."""
+    if not _is_finished(out):
+        with _told(out) as console:
+            whole = job.changed("federation", min_sites=len(training))
+            simulate(whole, sites, out, init=init, gpus=gpus, resume=(out / JOB).exists(), console=console)
+    _refuse_gaps(out)
 
 
 def _train(job: Job, sites: Path, out: Path, *, pool: bool = False, init: Path | None = None) -> None:
-    outcome = read_outcome(out)
-    if outcome is None or not outcome.is_final:
+    if not _is_finished(out):
         with _told(out) as console:
             train(job, sites, out, pool=pool, init=init, resume=(out / JOB).exists(), console=console)
+
+
+def _is_finished(out: Path) -> bool:
+    outcome = read_outcome(out)
+    return outcome is not None and outcome.is_final
 
 
 @contextmanager
@@ -125,19 +145,35 @@ def _told(out: Path) -> Iterator[Console]:
     out.parent.mkdir(parents=True, exist_ok=True)
     if not (out / JOB).exists():  # cut off before it had begun
         shutil.rmtree(out, ignore_errors=True)
-    with out.with_name(f"{out.name}.{_LOG}").open("a") as file:
-        yield Console(file=file, highlight=False, soft_wrap=True, width=120)
+    path = out.with_name(f"{out.name}.{_LOG}")
+    with path.open("a") as file:
+        try:
+            yield Console(file=file, highlight=False, soft_wrap=True, width=120)
+        except FedSwinError as error:
+            raise FedSwinError(f"{error} Its log is {path}.") from None
+
+
+def _refuse_gaps(run: Path) -> None:
+    """Raise if a site missed a round: its model is not what the plan asks for."""
+    for record in read_records(run):
+        absent = [*(entry["site"] for kind in ("refused", "late") for entry in record[kind]), *record["missing"]]
+        if absent or record["status"] == "failed":
+            raise FedSwinError(
+                f"{run}: {', '.join(absent) or 'a site'} missed round {record['round']}, so that this is no run of the "
+                "plan. Delete this folder, and start again."
+            )
 
 
 def _costs(run: Path | None, what: str) -> dict[str, float]:
-    """Return the optimizer steps of the model, the sub-volumes that it saw, and what a site sent and got in a round."""
+    """Return the cases, the optimizer steps of the model, the sub-volumes, and what a site sent and got in a round."""
     if run is None:
-        return {f"{what}_steps": 0, f"{what}_samples": 0}
+        return {f"{what}_cases": 0, f"{what}_steps": 0, f"{what}_samples": 0}
     batch = load_job(run / JOB).trainer.batch_size
     rounds = [list(record["sites"].values()) for record in read_records(run)[1:]]
     steps = [[site.get("steps") or 0 for site in sites] for sites in rounds]
     traffic = [site["bytes_up"] + site["bytes_down"] for sites in rounds for site in sites if site.get("bytes_up")]
     costs: dict[str, float] = {
+        f"{what}_cases": sum(site.get("cases") or 0 for site in rounds[-1]),
         f"{what}_steps": sum(map(max, steps)),
         f"{what}_samples": sum(map(sum, steps)) * batch,
     }
