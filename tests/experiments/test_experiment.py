@@ -162,6 +162,15 @@ def test_other_csvs_in_the_folder_are_left_alone(plan: Plan, training: Training)
     assert (out / "patients.csv").read_text() == "name,age\nx,1\n"
 
 
+def test_a_file_that_no_experiment_wrote_is_not_replaced(plan: Plan, training: Training) -> None:
+    out = plan.path.parent / "out"
+    out.mkdir()
+    (out / "plan.md").write_text("mine")
+    with pytest.raises(FedSwinError, match=r"plan.md is there without plan.csv"):
+        run_experiment(plan, out, console=QUIET)
+    assert training.done == []
+
+
 def test_rows_of_two_data_are_told_apart_without_the_data(plan: Plan, training: Training) -> None:
     out = plan.path.parent / "out"
     rows = run_experiment(plan, out, console=QUIET)

@@ -87,6 +87,7 @@ def run_experiment(
             of the plan or were made on other data, another process is at work in ``out``, or a run fails.
     """
     require_plots()
+    _refuse_strangers(csv_of(out, plan.name))
     with lock_run(out / RUNS, after="start it again"):
         grid = grid_of(plan)
         rows = _known_rows(plan, out, grid)
@@ -105,6 +106,13 @@ def run_experiment(
         elif rows:
             keep()
     return [rows[key] for key in grid if key in rows]
+
+
+def _refuse_strangers(rows: Path) -> None:
+    """Raise if a table or a plot would replace a file that no experiment has written."""
+    for path in (rows.with_suffix(".md"), rows.with_suffix(".svg")):
+        if path.exists() and not rows.exists():
+            raise FedSwinError(f"{path} is there without {rows.name}, and would be replaced. Choose another --out.")
 
 
 def _known_rows(plan: Plan, out: Path, grid: Mapping[str, Cell]) -> dict[str, Row]:

@@ -24,16 +24,16 @@ def table(rows: Sequence[Row]) -> str:
         ("p", lambda s: _NONE if s.gain is None or s.gain.p is None else f"{s.gain.p:.2g}"),
         *((site, _site(site)) for site in shown),
         *([("worst site", _worst_site)] if shown else []),
-        ("HD95, mm", _measure("hd95", 1)),
-        ("NSD", _measure("nsd", 3)),
-        ("pre-training: steps", _measure("pretraining_steps", 0)),
-        ("pre-training: scans", _measure("pretraining_cases", 1)),
-        ("pre-training: sub-volumes", _measure("pretraining_samples", 0)),
-        ("pre-training: MB a site and round", _measure("pretraining_megabytes_per_round", 1)),
-        ("fine-tuning: steps", _measure("finetuning_steps", 0)),
-        ("fine-tuning: labels", _measure("finetuning_cases", 1)),
-        ("fine-tuning: sub-volumes", _measure("finetuning_samples", 0)),
-        ("fine-tuning: MB a site and round", _measure("finetuning_megabytes_per_round", 1)),
+        ("HD95, mm", _measure("hd95", ".1f")),
+        ("NSD", _measure("nsd", ".3f")),
+        ("pre-training: steps", _count("pretraining_steps")),
+        ("pre-training: scans", _count("pretraining_cases")),
+        ("pre-training: sub-volumes", _count("pretraining_samples")),
+        ("pre-training: MB a site and round", _measure("pretraining_megabytes_per_round", ".1f")),
+        ("fine-tuning: steps", _count("finetuning_steps")),
+        ("fine-tuning: labels", _count("finetuning_cases")),
+        ("fine-tuning: sub-volumes", _count("finetuning_samples")),
+        ("fine-tuning: MB a site and round", _measure("finetuning_megabytes_per_round", ".1f")),
     ]
     return markdown([name for name, _ in columns], [[text(summary) for _, text in columns] for summary in summaries])
 
@@ -80,12 +80,13 @@ def _site(name: str) -> Callable[[Summary], str]:
     return lambda summary: _spread(summary.sites[name]) if name in summary.sites else _NONE
 
 
-def _measure(name: str, digits: int) -> Callable[[Summary], str]:
-    def text(summary: Summary) -> str:
-        value = summary.measures[name].mean if name in summary.measures else None
-        return _NONE if value is None else f"{value:.{digits}f}".removesuffix(".0")
+def _measure(name: str, form: str) -> Callable[[Summary], str]:
+    return lambda summary: format(summary.measures[name].mean, form) if name in summary.measures else _NONE
 
-    return text
+
+def _count(name: str) -> Callable[[Summary], str]:
+    """Show a whole number as it is, and a mean of several to one decimal."""
+    return lambda summary: f"{round(summary.measures[name].mean, 1):.10g}" if name in summary.measures else _NONE
 
 
 def _gain(summary: Summary) -> str:
