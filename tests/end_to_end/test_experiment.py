@@ -33,6 +33,12 @@ _COMMAND = [sys.executable, "-c", "from fedswin.cli import main; main()", "exper
 _CHEAPEST = ("local", "central", "federated")
 _STEPS = {"federation.rounds": 1, "federation.local_steps": 2, "trainer.cpu_threads": 1, "trainer.warmup_steps": 0}
 _LEAST = {"model.feature_size": 12, "data.roi": [64, 32, 32], "data.spacing": [3, 3, 3], "trainer.batch_size": 1}
+_LEAST_PRETRAINING = {
+    "data.roi": [32, 32, 32],
+    "trainer.batch_size": 2,
+    "pretraining.reconstruction_head": "deconv5",
+    "pretraining.validation_batches": 1,
+}
 
 
 def start(plan: Plan, out: Path, *options: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
@@ -152,10 +158,10 @@ def shrunk(path: Path, out: Path) -> Plan:
     for job in (content["pretraining"], *content["tasks"].values()):
         job["job"] = str((path.parent / job["job"]).resolve())
         job["set"] = {**job.get("set", {}), **_STEPS, **_LEAST}
-    content["pretraining"]["set"]["pretraining.reconstruction_head"] = "deconv5"
+    content["pretraining"]["set"] |= _LEAST_PRETRAINING
     if "phantom" in content["data"]:
         content["data"]["phantom"] |= {"volumes": 5, "spacing": 6}
-    out.write_text(yaml.safe_dump(content))
+    out.write_text(yaml.safe_dump(content, sort_keys=False))
     return load_plan(out)
 
 

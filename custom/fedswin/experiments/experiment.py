@@ -218,7 +218,7 @@ class _Work:
                     process.kill()  # or leaving the pool would wait until what it is at has come to its end
                 raise
         if failed:
-            raise FedSwinError(f"Runs that failed: {len(failed)}. The first was {failed[0]} Start again to go on.")
+            raise FedSwinError(f"Runs that failed: {len(failed)}. The first was {failed[0]}\nStart again to go on.")
 
     def _run(
         self, pool: ProcessPoolExecutor, waiting: list[Cell], workers: int, show: Callable[[str], None]

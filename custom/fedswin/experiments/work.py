@@ -120,10 +120,10 @@ def _software_and_machine(gpus: Sequence[int]) -> dict[str, str]:
 def _simulate(
     job: Job, sites: Path, training: Sequence[str], out: Path, *, init: Path | None = None, gpus: Sequence[int] = ()
 ) -> None:
-    """Train as a federation in which every site takes part in every round."""
+    """Train as a federation of the sites in ``training``, in which every one takes part in every round."""
     if not _is_finished(out):
         with _told(out) as console:
-            whole = job.changed("federation", min_sites=len(training))
+            whole = job.changed("federation", sites=list(training), min_sites=len(training))
             simulate(whole, sites, out, init=init, gpus=gpus, resume=(out / JOB).exists(), console=console)
     _refuse_gaps(out)
 
@@ -150,7 +150,7 @@ def _told(out: Path) -> Iterator[Console]:
         try:
             yield Console(file=file, highlight=False, soft_wrap=True, width=120)
         except FedSwinError as error:
-            raise FedSwinError(f"{error} Its log is {path}.") from None
+            raise FedSwinError(f"{error}\nThe run's log is {path}.") from None
 
 
 def _refuse_gaps(run: Path) -> None:
