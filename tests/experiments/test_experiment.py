@@ -13,7 +13,7 @@ from rich.console import Console
 
 from experiments.studies import row, write_collection, write_plan
 from fedswin.errors import FedSwinError
-from fedswin.experiments import experiment
+from fedswin.experiments import schedule
 from fedswin.experiments.cells import Cell, cells_of, key_of
 from fedswin.experiments.experiment import RUNS, chosen_cells, run_experiment
 from fedswin.experiments.plan import Plan
@@ -61,9 +61,9 @@ class Threads(ThreadPoolExecutor):
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch) -> Training:
     training = Training()
-    monkeypatch.setattr(experiment, "ProcessPoolExecutor", Threads)
-    monkeypatch.setattr(experiment, "pretrain", training.pretrain)
-    monkeypatch.setattr(experiment, "finetune", training.finetune)
+    monkeypatch.setattr(schedule, "ProcessPoolExecutor", Threads)
+    monkeypatch.setattr(schedule, "pretrain", training.pretrain)
+    monkeypatch.setattr(schedule, "finetune", training.finetune)
     return training
 
 

@@ -1,6 +1,6 @@
 """Experiments: a plan is a grid of runs; what is missing of it is run, and a table, a plot and a CSV tell the rest.
 
 `plan.py` is what a plan file holds, `cells.py` the grid, `dealing.py` which case of which site a run trains on and is
-tested on, `work.py` one run, `experiment.py` all of them. `rows.py` is the CSV, and what is told of it, `summary.py`,
-`table.py`, `plot.py` and `results.py`, reads nothing else.
+tested on, `work.py` one run, `schedule.py` their order, and `experiment.py` all of it. `rows.py` is the CSV;
+`summary.py`, `table.py`, `plot.py` and `results.py` tell what is in it, and read nothing else.
 """

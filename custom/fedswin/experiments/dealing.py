@@ -24,6 +24,7 @@ from fedswin.output import staged
 from fedswin.seeds import generator
 
 Splits = Mapping[str, Sequence[Case]]
+_DIGITS = 8  # of the digest of a scenario
 _FOLDS_SEED = 0  # folds stay the same for every seed, or the seeds of a plan would not test each case once
 
 
@@ -35,13 +36,47 @@ class Holding:
     top_level: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class TaskSites:
+    """The sites of a task, as they are before a cell's cases are dealt.
+
+    Attributes:
+        pretraining: for each shard, the folder of the sites that pre-train.
+        finetuning: for each shard, the folder of the sites that are fine-tuned at; the same one, or the task's own.
+        source: the digest of the scenario that has made the former.
+        digest: the same for both. Folders are named after it, lest one is gone on with after the data have changed.
+    """
+
+    pretraining: Mapping[str, Path]
+    finetuning: Mapping[str, Path]
+    source: str
+    digest: str
+
+
+def ready_task(plan: Plan, task: str, folder: Path, *, console: Console) -> TaskSites:
+    """Make the sites of a task below ``folder``, unless they are there.
+
+    Raises:
+        FedSwinError: if something about the scenarios or the dealing is wrong.
+    """
+    shared, own = plan.scenario(), plan.scenario(task)
+    source = shared.digest[:_DIGITS]
+    sites = {
+        name: ready_sites(shared, dealing, folder, console=console) for name, dealing in plan.settings.shards.items()
+    }
+    if plan.shares_data(task):
+        return TaskSites(sites, sites, source, source)
+    made = ready_sites(own, None, folder, console=console)
+    return TaskSites(sites, dict.fromkeys(sites, made), source, f"{source}+{own.digest[:_DIGITS]}")
+
+
 def ready_sites(scenario: Scenario, dealing: Dealing | None, folder: Path, *, console: Console) -> Path:
     """Make the sites of ``scenario`` below ``folder``, unless they are there, and deal their cases again.
 
     Raises:
         FedSwinError: if something about the scenario or the dealing is wrong.
     """
-    made = folder / scenario.digest[:8]
+    made = folder / scenario.digest[:_DIGITS]
     if not made.exists():
         make_sites(scenario, made, console=console)
     if dealing is None:
