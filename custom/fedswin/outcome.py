@@ -58,6 +58,12 @@ def read_outcome(run: Path) -> Outcome | None:
     return Outcome(**json.loads(path.read_text())) if path.exists() else None
 
 
+def is_finished(run: Path) -> bool:
+    """Tell whether the study in ``run`` has come to its end as it should."""
+    outcome = read_outcome(run)
+    return outcome is not None and outcome.is_final
+
+
 def forget_outcome(run: Path) -> None:
     """Remove how an earlier part of the study in ``run`` ended: it goes on."""
     (run / OUTCOME).unlink(missing_ok=True)

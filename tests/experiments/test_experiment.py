@@ -142,16 +142,21 @@ def test_a_run_that_another_plan_has_made_is_taken_from_it(plan: Plan, training:
     assert {r.cell.shard for r in rows} == {"here"}  # the names are those of the plan that tells of it
 
 
+def assert_refused_and_kept(plan: Plan, out: Path, training: Training, message: str) -> None:
+    """Run the plan, which is refused before anything is trained, and leaves the rows that are there."""
+    before = (out / "plan.csv").read_bytes()
+    training.done.clear()
+    with pytest.raises(FedSwinError, match=message):
+        run_experiment(plan, out, console=QUIET)
+    assert training.done == []
+    assert (out / "plan.csv").read_bytes() == before
+
+
 def test_rows_that_a_changed_plan_does_not_make_are_refused_and_stay(plan: Plan, training: Training) -> None:
     out = plan.path.parent / "out"
     run_experiment(plan, out, console=QUIET)
-    before = (out / "plan.csv").read_bytes()
-    training.done.clear()
     fewer = write_plan(plan.path.parent, labels=[1, 2], seeds=[0], arms=["scratch"])
-    with pytest.raises(FedSwinError, match="it or a job has changed since"):
-        run_experiment(fewer, out, console=QUIET)
-    assert training.done == []
-    assert (out / "plan.csv").read_bytes() == before
+    assert_refused_and_kept(fewer, out, training, "it or a job has changed since")
 
 
 def test_other_csvs_in_the_folder_are_left_alone(plan: Plan, training: Training) -> None:
@@ -182,13 +187,8 @@ def test_rows_of_two_data_are_told_apart_without_the_data(plan: Plan, training: 
 def test_rows_of_other_data_are_refused_before_anything_is_trained(plan: Plan, training: Training) -> None:
     out = plan.path.parent / "out"
     run_experiment(plan, out, cells=chosen_cells(plan, ["seed=0"]), console=QUIET)
-    before = (out / "plan.csv").read_bytes()
-    training.done.clear()
     write_collection(plan.path.parent / "collection", {"c": (1, 0)}, (4, 4, 4))
-    with pytest.raises(FedSwinError, match="its rows were made on the data"):
-        run_experiment(plan, out, console=QUIET)
-    assert training.done == []
-    assert (out / "plan.csv").read_bytes() == before
+    assert_refused_and_kept(plan, out, training, "its rows were made on the data")
 
 
 def test_two_experiments_do_not_write_the_same_folder(plan: Plan, training: Training) -> None:

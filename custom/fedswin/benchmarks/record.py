@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from typing import Any
 
-import torch
-
 from fedswin.benchmarks.row import Row
 from fedswin.benchmarks.setup import NO_GPU, Setup
+from fedswin.machine import machine
 from fedswin.provenance import versions
 
 
@@ -22,12 +19,7 @@ def record(rows: Sequence[Row], setup: Setup) -> dict[str, Any]:
     So an error with a site's own case is told of on the screen alone.
     """
     return {
-        "machine": {
-            "processor": platform.machine(),
-            "system": platform.system(),
-            "cores": os.cpu_count(),
-            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        },
+        "machine": machine(),
         "versions": versions(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "threads": setup.threads,

@@ -68,6 +68,11 @@ def volume_suffix(path: Path) -> str:
     return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), "")
 
 
+def volume_stem(path: Path) -> str:
+    """Return the file's name without ``.nii.gz`` or ``.nii``."""
+    return path.name.removesuffix(volume_suffix(path))
+
+
 def read_volume(path: Path, channels: int = 1) -> nib.Nifti1Image:
     """Open a NIfTI-1 or NIfTI-2 file and check its header; its voxels stay on disk.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from fedswin.errors import FedSwinError, nearest
-from fedswin.experiments.cells import AXES, Cell, cells_of, grid_of, key_of
+from fedswin.experiments.cells import AXES, Cell, cells_of, grid_of
 from fedswin.experiments.dealing import TaskSites, ready_task
 from fedswin.experiments.plan import Plan
 from fedswin.experiments.plot import require_plots
@@ -32,19 +33,17 @@ def chosen_cells(plan: Plan, only: Sequence[str]) -> list[Cell]:
     Raises:
         FedSwinError: if an axis is unknown, or no cell is left.
     """
-    wanted: dict[str, list[str]] = {}
+    every, wanted = cells_of(plan), defaultdict[str, list[str]](list)
     for text in only:
         axis, _, value = text.partition("=")
         if axis not in AXES:
             axes = ", ".join(AXES)
             raise FedSwinError(f"--only {text}: expected axis=value{nearest(axis, AXES)}. The axes are {axes}.")
-        known = list(dict.fromkeys(str(getattr(cell, axis)) for cell in cells_of(plan)))
+        known = list(dict.fromkeys(str(getattr(cell, axis)) for cell in every))
         if value not in known:
             raise FedSwinError(f"--only {text}: the plan has no such {axis}. It has {', '.join(filter(None, known))}.")
-        wanted.setdefault(axis, []).append(value)
-    cells = [
-        cell for cell in cells_of(plan) if all(str(getattr(cell, axis)) in values for axis, values in wanted.items())
-    ]
+        wanted[axis].append(value)
+    cells = [cell for cell in every if all(str(getattr(cell, axis)) in values for axis, values in wanted.items())]
     if not cells:
         raise FedSwinError(f"{plan.path}: no run of the plan has {' and '.join(only)}.")
     return cells
@@ -81,7 +80,7 @@ def run_experiment(
     with lock_run(out / RUNS, after="start it again"):
         grid = grid_of(plan)
         rows = _known_rows(plan, out, grid)
-        wanted = [cell for cell in cells or grid.values() if key_of(plan, cell) not in rows]
+        wanted = [cell for key, cell in grid.items() if key not in rows and (cells is None or cell in cells)]
         console.print(f"{plan.name}: {len(rows)} of {len(grid)} runs are there, {len(wanted)} to do", markup=False)
 
         def keep(*new: Row) -> None:
@@ -107,9 +106,9 @@ def _refuse_strangers(rows: Path) -> None:
 
 def _known_rows(plan: Plan, out: Path, grid: Mapping[str, Cell]) -> dict[str, Row]:
     """Return the rows that are there: the plan's own, and of other plans those of the same runs."""
-    own = rows_of(plan, out)
-    others = [row for path in sorted(out.glob("*.csv")) if holds_rows(path) for row in read_rows(path)]
-    found = {row.key: row for row in (*others, *own)}
+    paths = sorted(set(out.glob("*.csv")) - {csv_of(out, plan.name)})
+    others = [row for path in paths if holds_rows(path) for row in read_rows(path)]
+    found = {row.key: row for row in (*others, *rows_of(plan, out))}
     rows = {key: replace(found[key], cell=cell) for key, cell in grid.items() if key in found}
     require_one_source(out, rows.values())
     return rows

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -34,7 +34,7 @@ from fedswin.settings import Positive, Section, parse_section, read_mapping
 Arm = Literal["scratch", "local", "federated", "central"]
 Amount = Positive | Literal["all"]
 Objective = Literal["inpainting", "rotation", "contrastive"]
-OBJECTIVES: tuple[Objective, ...] = ("inpainting", "rotation", "contrastive")
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 AS_THEY_ARE = "as they are"
 """The shard of a plan that deals no case again."""
 

@@ -40,24 +40,21 @@ def table(rows: Sequence[Row]) -> str:
 
 def class_table(rows: Sequence[Row]) -> str:
     """Return the Dice of every class in every configuration; empty if there is but one class."""
-    summaries, axes = summarize(rows), varying_axes(rows)
-    classes = list(dict.fromkeys(name for summary in summaries for name in summary.classes))
-    lines = [
-        [*(_value(axis)(s) for axis in axes), *(_spread(s.classes[n]) if n in s.classes else _NONE for n in classes)]
-        for s in summaries
-    ]
-    return markdown([*(_HEADINGS.get(axis, axis) for axis in axes), *classes], lines) if classes else ""
+    classes = list(dict.fromkeys(name for row in rows for name in row.classes))
+    return _named_table(rows, classes, _class) if classes else ""
 
 
 def case_table(rows: Sequence[Row]) -> str:
     """Return the Dice of every test case in every configuration, a case in each column."""
-    summaries, axes = summarize(rows), varying_axes(rows)
-    cases = sorted({case for summary in summaries for case in summary.cases})
-    lines = [
-        [*(_value(axis)(s) for axis in axes), *(f"{s.cases[case]:.3f}" if case in s.cases else _NONE for case in cases)]
-        for s in summaries
-    ]
-    return markdown([*(_HEADINGS.get(axis, axis) for axis in axes), *cases], lines)
+    return _named_table(rows, sorted({name for row in rows for name in row.cases}), _case)
+
+
+def _named_table(rows: Sequence[Row], names: Sequence[str], text: Callable[[str], Callable[[Summary], str]]) -> str:
+    """Return a line for each configuration, with the text of each name."""
+    axes = varying_axes(rows)
+    columns = [*map(_value, axes), *map(text, names)]
+    lines = [[of_column(summary) for of_column in columns] for summary in summarize(rows)]
+    return markdown([*(_HEADINGS.get(axis, axis) for axis in axes), *names], lines)
 
 
 def markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -78,6 +75,14 @@ def _worst_site(summary: Summary) -> str:
 
 def _site(name: str) -> Callable[[Summary], str]:
     return lambda summary: _spread(summary.sites[name]) if name in summary.sites else _NONE
+
+
+def _class(name: str) -> Callable[[Summary], str]:
+    return lambda summary: _spread(summary.classes[name]) if name in summary.classes else _NONE
+
+
+def _case(name: str) -> Callable[[Summary], str]:
+    return lambda summary: f"{summary.cases[name]:.3f}" if name in summary.cases else _NONE
 
 
 def _measure(name: str, form: str) -> Callable[[Summary], str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,17 +16,18 @@ import fedswin
 from fedswin.code_version import code_version
 from fedswin.config import Job, load_job
 from fedswin.data.datalist import read_site, site_folders
-from fedswin.data.volume import volume_suffix
+from fedswin.data.volume import volume_stem
 from fedswin.errors import FedSwinError
 from fedswin.evaluation import ALL
 from fedswin.experiments.cells import Cell, finetuning_job, key_of, pretraining_job
 from fedswin.experiments.plan import Plan
 from fedswin.experiments.rows import Row
+from fedswin.machine import machine
 from fedswin.operations.evaluate import CaseScore, evaluate, matrix
 from fedswin.operations.simulate import simulate
 from fedswin.operations.train import train
-from fedswin.outcome import read_outcome
-from fedswin.provenance import read_provenance
+from fedswin.outcome import is_finished
+from fedswin.provenance import attendance, read_provenance
 from fedswin.run_folder import JOB, read_records
 
 _LAST = Path("global", "last.pt")
@@ -87,7 +86,7 @@ def finetune(plan: Plan, cell: Cell, sites: Path, encoder: Path | None, out: Pat
         shutil.rmtree(out / part, ignore_errors=True)
     costs = {**_costs(encoder, "pretraining"), **_costs(out, "finetuning")}
     alone = next(iter(read_provenance(encoder)["sites"])) if encoder and cell.arm == "local" else ""
-    return _row(plan, cell, results, costs, {"alone": alone, **_software_and_machine(gpus)})
+    return _row(plan, cell, results, costs, {"alone": alone, **_software_and_machine()})
 
 
 def _row(
@@ -101,19 +100,19 @@ def _row(
         {**{name: scores[ALL][name] for name in _SCORES if name in scores[ALL]}, **costs},
         {name: scores[ALL][f"dice_{name}"] for name in names if len(names) > 1 and f"dice_{name}" in scores[ALL]},
         {site: values["dice"] for site, values in scores.items() if site != ALL and "dice" in values},
-        {f"{r.site}/{_stem(r.case)}": r.scores["dice"] for r in results if r.scores["dice"] is not None},
+        {f"{r.site}/{volume_stem(Path(r.case))}": r.scores["dice"] for r in results if r.scores["dice"] is not None},
         {**about, "finished": datetime.now(timezone.utc).isoformat(timespec="minutes")},
     )
 
 
-def _software_and_machine(gpus: Sequence[int]) -> dict[str, str]:
+def _software_and_machine() -> dict[str, str]:
     commit, _, dirty = (code_version()["commit"] or "").partition("-")
     code = f"{commit[:_DIGITS]}{'-dirty' if dirty else ''}" if commit else fedswin.__version__
-    processor = torch.cuda.get_device_name() if gpus else platform.machine()
+    here = machine()
     return {
         "code": code,
         "torch": torch.__version__,
-        "machine": f"{os.cpu_count()} cores, {processor}, {platform.system()}",
+        "machine": f"{here['cores']} cores, {here['gpu'] or here['processor']}, {here['system']}",
     }
 
 
@@ -121,7 +120,7 @@ def _simulate(
     job: Job, sites: Path, training: Sequence[str], out: Path, *, init: Path | None = None, gpus: Sequence[int] = ()
 ) -> None:
     """Train as a federation of the sites in ``training``, in which every one takes part in every round."""
-    if not _is_finished(out):
+    if not is_finished(out):
         with _told(out) as console:
             whole = job.changed("federation", sites=list(training), min_sites=len(training))
             simulate(whole, sites, out, init=init, gpus=gpus, resume=(out / JOB).exists(), console=console)
@@ -129,14 +128,9 @@ def _simulate(
 
 
 def _train(job: Job, sites: Path, out: Path, *, pool: bool = False, init: Path | None = None) -> None:
-    if not _is_finished(out):
+    if not is_finished(out):
         with _told(out) as console:
             train(job, sites, out, pool=pool, init=init, resume=(out / JOB).exists(), console=console)
-
-
-def _is_finished(out: Path) -> bool:
-    outcome = read_outcome(out)
-    return outcome is not None and outcome.is_final
 
 
 @contextmanager
@@ -156,7 +150,8 @@ def _told(out: Path) -> Iterator[Console]:
 def _refuse_gaps(run: Path) -> None:
     """Raise if a site missed a round: its model is not what the plan asks for."""
     for record in read_records(run):
-        absent = [*(entry["site"] for kind in ("refused", "late") for entry in record[kind]), *record["missing"]]
+        told = attendance(record)
+        absent = [*told["refused"], *told["late"], *told["missing"]]
         if absent or record["status"] == "failed":
             raise FedSwinError(
                 f"{run}: {', '.join(absent) or 'a site'} missed round {record['round']}, so that this is no run of the "
@@ -178,7 +173,3 @@ def _costs(run: Path | None, what: str) -> dict[str, float]:
         f"{what}_samples": sum(map(sum, steps)) * batch,
     }
     return costs | ({f"{what}_megabytes_per_round": mean(traffic) / 1e6} if traffic else {})
-
-
-def _stem(case: str) -> str:
-    return case.removesuffix(volume_suffix(Path(case)))

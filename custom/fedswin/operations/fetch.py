@@ -12,7 +12,7 @@ from fedswin.checksum import SUMS, differing
 from fedswin.errors import FedSwinError
 from fedswin.federation.curves import SHARED_PART
 from fedswin.operations.admin import COMPLETED, Federation, has_ended
-from fedswin.outcome import read_outcome
+from fedswin.outcome import is_finished, read_outcome
 from fedswin.output import staged
 from fedswin.provenance import update_provenance
 from fedswin.run_folder import read_records, refuse_run
@@ -72,8 +72,7 @@ def arrange_run(job_id: str, workspace: Path, run: Path) -> None:
     shutil.copytree(shared, run, dirs_exist_ok=True)
     (run / SERVER_LOG).parent.mkdir(parents=True)
     shutil.move(workspace / "log.txt", run / SERVER_LOG)
-    outcome = read_outcome(run)
-    update_provenance(run, job_id=job_id, finished=bool(outcome and outcome.is_final))
+    update_provenance(run, job_id=job_id, finished=is_finished(run))
 
 
 def _download(federation: Federation, job_id: str, about: dict[str, Any], folder: Path) -> Path:

@@ -22,7 +22,7 @@ from fedswin.operations.made_sites import scenario_of
 from fedswin.operations.preflight import plan_study
 from fedswin.operations.process_family import MARK_VARIABLE, SiteProcesses, end_family, new_mark
 from fedswin.operations.progress import StudyProgress
-from fedswin.outcome import read_outcome
+from fedswin.outcome import is_finished, read_outcome
 from fedswin.provenance import update_provenance, write_provenance
 from fedswin.run_folder import read_records, refuse_run, require_run_of, start_run
 from fedswin.run_lock import lock_run
@@ -101,8 +101,7 @@ def simulate(
 
 def _is_finished(out: Path, job: Job) -> bool:
     require_run_of(out, job)
-    outcome = read_outcome(out)
-    return outcome is not None and outcome.is_final
+    return is_finished(out)
 
 
 def _run(

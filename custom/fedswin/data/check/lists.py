@@ -15,7 +15,7 @@ from typing import Any
 
 from fedswin.data.check.finding import Finding, few
 from fedswin.data.datalist import SPLITS, read_entries
-from fedswin.data.volume import volume_suffix
+from fedswin.data.volume import volume_stem
 from fedswin.errors import FedSwinError
 from fedswin.output import short_names
 
@@ -74,7 +74,7 @@ def read_list(path: Path) -> Listed:
 
 
 def _names(images: Sequence[Path]) -> tuple[str, ...]:
-    names = tuple(image.name.removesuffix(volume_suffix(image)) for image in images)
+    names = tuple(volume_stem(image) for image in images)
     if len(set(names)) == len(names):
         return names
     return tuple(f"{image.parent.name}/{name}" for image, name in zip(images, names, strict=True))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedswin.data.datalist import SPLITS, Case, read_datalist
-from fedswin.data.volume import SUFFIXES, volume_suffix
+from fedswin.data.volume import SUFFIXES, volume_stem
 from fedswin.errors import FedSwinError
 
 _CARRIED_KEYS = ("annotated", "label_map", "labels")
@@ -77,7 +77,7 @@ def _read_folder(collection: Path, only: str | None) -> Collection:
 def _read_list(path: Path, only: str | None) -> Collection:
     splits, top_level = read_datalist(path)
     cases = [case for split in SPLITS for case in splits[split]]
-    names = [case.image.name.removesuffix(volume_suffix(case.image)) for case in cases]
+    names = [volume_stem(case.image) for case in cases]
     if len(set(names)) < len(names):  # such as case_00000/imaging.nii.gz, case_00001/imaging.nii.gz
         names = [f"{case.image.parent.name}_{name}" for case, name in zip(cases, names, strict=True)]
     source = path.absolute().parent.name
