@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import fedswin
 from fedswin.code_version import code_version
 from fedswin.config import Job
 from fedswin.data.datalist import REGIONS
@@ -121,7 +122,8 @@ def attendance(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions of FedSwin and of what the numbers depend on."""
-    return {name: version(name) for name in ("fedswin", "nvflare", "torch", "monai", "numpy", "nibabel")}
+    others = {name: version(name) for name in ("nvflare", "torch", "monai", "numpy", "nibabel")}
+    return {"fedswin": fedswin.__version__, **others}
 
 
 def _software() -> dict[str, Any]:

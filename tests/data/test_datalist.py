@@ -137,6 +137,17 @@ def test_site_folders_are_those_with_a_datalist(folder: Path) -> None:
     assert site_folders(folder.parent) == {"St. Mary's hospital": folder}
 
 
+def test_a_site_has_one_name_however_its_folder_is_reached(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(folder, {})
+    (folder.parent / "sites").mkdir()
+    link = folder.parent / "sites" / "hospital_a"
+    link.symlink_to(folder)
+    monkeypatch.chdir(folder)
+    for data, name in ((link.parent, "hospital_a"), (link, "hospital_a"), (Path(), "St. Mary's hospital")):
+        [(found, path)] = site_folders(data).items()
+        assert (found, read_site(path).name, path.parent / found) == (name, name, path)
+
+
 def test_the_regions_of_the_body_are_known_words(folder: Path) -> None:
     write(folder, {"training": [], "regions": ["abdomen", "chest", "abdomen"]})
     assert read_site(folder).regions == ("chest", "abdomen")

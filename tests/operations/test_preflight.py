@@ -60,3 +60,10 @@ def test_two_damaged_cases_of_a_site_stop_the_study(sites: Path) -> None:
 def test_strict_takes_no_damaged_case(sites: Path) -> None:
     with pytest.raises(FedSwinError, match="a/images/case0.nii.gz: cannot be read as NIfTI"):
         plan(sites, strict=True)
+
+
+def test_a_site_s_name_is_one_that_a_federation_takes(tmp_path: Path) -> None:
+    tiny.write_sites(tmp_path, {"north.east": 2})
+    for data in (tmp_path, tmp_path / "north.east"):
+        with pytest.raises(FedSwinError, match=r"'north\.east' cannot be a site's name. Rename the folder: letters"):
+            plan(data)

@@ -73,16 +73,28 @@ class Site:
         return [case for case in self.splits.get(split, ()) if case.label or not labelled]
 
 
-def site_folders(sites_dir: Path) -> dict[str, Path]:
-    """Return ``{site name: folder}`` for every folder of ``sites_dir`` that holds a datalist.
+def is_site_folder(folder: Path) -> bool:
+    """Tell whether ``folder`` holds a datalist."""
+    return (folder / DATALIST).is_file()
+
+
+def site_name(folder: Path) -> str:
+    """Return the name of the site whose folder this is: the folder's own, which for a link is the link's."""
+    return Path(os.path.abspath(folder)).name
+
+
+def site_folders(data: Path) -> dict[str, Path]:
+    """Return ``{site name: folder}`` of every site folder in ``data``, or of the one that it is.
 
     Raises:
-        FedSwinError: if there is no such folder.
+        FedSwinError: if there is none.
     """
-    found = {path.parent.name: path.parent for path in sorted(sites_dir.glob(f"*/{DATALIST}"))}
+    if is_site_folder(data):
+        return {site_name(data): Path(os.path.abspath(data))}
+    found = {path.parent.name: path.parent for path in sorted(data.glob(f"*/{DATALIST}"))}
     if not found:
         raise FedSwinError(
-            f"{sites_dir}: no site folder found. A site folder is a folder with a {DATALIST}; "
+            f"{data}: no site folder found. A site folder is a folder with a {DATALIST}; "
             "make some with 'fedswin data phantom' or 'fedswin data shard'."
         )
     return found
@@ -90,9 +102,7 @@ def site_folders(sites_dir: Path) -> dict[str, Path]:
 
 def are_site_folders(sites_dir: Path) -> bool:
     """Tell whether ``sites_dir`` holds site folders, perhaps with their ``SHARDS``, and nothing else."""
-    return sites_dir.is_dir() and all(
-        entry.name == SHARDS or (entry / DATALIST).is_file() for entry in sites_dir.iterdir()
-    )
+    return sites_dir.is_dir() and all(entry.name == SHARDS or is_site_folder(entry) for entry in sites_dir.iterdir())
 
 
 def read_site(folder: Path) -> Site:
@@ -103,7 +113,7 @@ def read_site(folder: Path) -> Site:
     """
     splits, top_level = read_datalist(folder / DATALIST)
     regions = top_level.get("regions", ())
-    return Site(folder.resolve().name, folder, splits, tuple(name for name in REGIONS if name in regions))
+    return Site(site_name(folder), folder, splits, tuple(name for name in REGIONS if name in regions))
 
 
 def read_datalist(path: Path) -> tuple[dict[str, list[Case]], dict[str, Any]]:

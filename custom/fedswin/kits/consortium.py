@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from fedswin.kits.authority import AUTHORITY_DAYS
 from fedswin.settings import Section, parse_section, read_mapping
+from fedswin.site_names import SITE_NAME, SITE_NAME_RULE, TAKEN
 
 AUTHORITY = "authority"
 """The folder of the certificate authority, beside the kits."""
@@ -19,8 +20,6 @@ SUBMITTERS = ("lead", "project_admin")
 """The roles that may submit jobs."""
 SERVER = "server"
 """The folder of the server's kit."""
-_GLOBAL = "global"
-"""The curves of the global model, which lie beside those of the sites."""
 CONSORTIUM = Path("local", "consortium.yaml")
 """Where a person's kit has the consortium's file."""
 
@@ -40,7 +39,7 @@ def _matching(pattern: str, rule: str) -> Callable[[str], str]:
 
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
 _STUDY = _matching(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", "at most 63 letters, digits, '_' and '-'")
-_SITE = _matching(r"[A-Za-z0-9][A-Za-z0-9_-]*", "letters, digits, '_' and '-'")
+_SITE = _matching(SITE_NAME, SITE_NAME_RULE)
 _ORGANIZATION = _matching(r"[A-Za-z0-9_]+", "letters, digits and '_'")
 _HOST = _matching(rf"{_LABEL}(\.{_LABEL})*", "a host name or an IPv4 address, without a port")
 _EMAIL = _matching(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}", "an e-mail address")
@@ -114,11 +113,11 @@ class Consortium(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Consortium:
-        participants = [name for name, _ in self._participants()]
-        names = [AUTHORITY, _GLOBAL, self.server.name.lower(), *(name.lower() for name in participants)]
+        participants = [name for name, kind in self._participants() if kind != "server"]
+        names = [AUTHORITY, *TAKEN, self.server.name.lower(), *(name.lower() for name in participants)]
         twice = [name for name in participants if names.count(name.lower()) > 1]
         if twice:
-            reserved = f"'{SERVER}', '{AUTHORITY}', '{_GLOBAL}' and the server's host"
+            reserved = f"'{AUTHORITY}', {', '.join(map(repr, TAKEN))} and the server's host"
             raise ValueError(f"the name '{twice[-1]}' is used twice, or is one of {reserved}")
         if not any(person.submits for person in self.people):
             raise ValueError("people: nobody could submit a job. Give one the role lead or project_admin")

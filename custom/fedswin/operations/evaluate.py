@@ -72,7 +72,7 @@ def evaluate(
 
     Args:
         models: weights files, run folders or folders of folds, each an ensemble, of ``finetune`` jobs.
-        sites_dir: the folder of the site folders.
+        sites_dir: the folder of the site folders, or a single one.
         split: ``test`` or ``validation``.
         progress: called with a line before each case.
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import psutil
 import yaml
 
-from fedswin.data.datalist import DATALIST, site_folders
+from fedswin.data.datalist import site_folders
 from fedswin.errors import FedSwinError
 from fedswin.kits.consortium import SERVER, Consortium
 from fedswin.kits.kit import survives_a_shell
@@ -192,7 +192,7 @@ def choose_sites(data: Path, count: int | None = None) -> dict[str, Path]:
     Raises:
         FedSwinError: if there are not so many.
     """
-    found = {data.resolve().name: data} if (data / DATALIST).exists() else site_folders(data)
+    found = site_folders(data)
     if count is not None and count > len(found):
         raise FedSwinError(f"{data} has {len(found)} sites, {', '.join(found)}, and --sites asks for {count}.")
     return {name: found[name].absolute() for name in list(found)[:count]}

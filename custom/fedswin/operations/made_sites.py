@@ -18,7 +18,7 @@ from fedswin.data.phantom import write_phantoms
 from fedswin.errors import FedSwinError, needs_extra
 from fedswin.operations.scenario import Archive, Scenario, load_scenario
 from fedswin.output import refuse_output, staged
-from fedswin.provenance import PROVENANCE
+from fedswin.provenance import PROVENANCE, read_provenance
 
 _RECORD = "scenario.json"
 _SUFFIXES = (".yaml", ".yml")
@@ -102,7 +102,7 @@ def _is_made(out: Path) -> bool:
 
 def _refuse_other_scenario(out: Path, scenario: Scenario) -> None:
     for path in sorted(out.glob(f"**/{PROVENANCE}")):
-        started = json.loads(path.read_text()).get("scenario")
+        started = read_provenance(path.parent).get("scenario")
         if started and started["digest"] != scenario.digest:
             own = out.parent / _folder_name(started)
             raise FedSwinError(

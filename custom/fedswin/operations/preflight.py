@@ -9,11 +9,11 @@ from pathlib import Path
 from rich.console import Console
 
 from fedswin.config import Job
-from fedswin.data.datalist import DATALIST, Site, read_site, site_folders
+from fedswin.data.datalist import Site, is_site_folder, read_site, site_folders
 from fedswin.data.usable_cases import usable_cases
 from fedswin.errors import FedSwinError, nearest
 from fedswin.operations.handover_table import show_handover
-from fedswin.operations.site_names import SITE_NAME_RULE, is_site_name
+from fedswin.site_names import SITE_NAME_RULE, is_site_name
 from fedswin.tasks import training_cases
 from fedswin.weights.dialects import read_initial_weights
 from fedswin.weights.file import resolve_weights
@@ -89,13 +89,11 @@ def _able_sites(job: Job, sites: Sequence[Site], data: Path, console: Console) -
 
 
 def _wanted_folders(job: Job, data: Path) -> list[Path]:
-    if (data / DATALIST).exists():
-        return [data]
     folders = site_folders(data)
     odd = [name for name in folders if not is_site_name(name)]
     if odd:
         raise FedSwinError(f"{data}: '{odd[0]}' cannot be a site's name. Rename the folder: {SITE_NAME_RULE}.")
-    wanted = job.federation.sites or list(folders)
+    wanted = list(folders) if is_site_folder(data) else job.federation.sites or list(folders)
     for name in wanted:
         if name not in folders:
             raise FedSwinError(

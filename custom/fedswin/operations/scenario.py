@@ -26,8 +26,8 @@ from fedswin.data.convert.walk import walk
 from fedswin.data.dealing.collection import read_collection
 from fedswin.data.dealing.plan import By
 from fedswin.errors import FedSwinError
-from fedswin.operations.site_names import SITE_NAME_RULE, is_site_name
 from fedswin.settings import Positive, Section, parse_section, read_mapping
+from fedswin.site_names import SITE_NAME_RULE, is_site_name
 
 _WAYS = ("phantom", "shard", "sites")
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)

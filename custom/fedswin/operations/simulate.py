@@ -61,7 +61,7 @@ def simulate(
 
     Args:
         job: the job.
-        data: the folder of the site folders.
+        data: the folder of the site folders, or a single one.
         out: the run folder.
         init: a weights file or run folder to start from.
         gpus: numbers of the GPUs that the sites share; none by default.
@@ -93,7 +93,7 @@ def simulate(
             write_provenance(out, job, "simulate", **about, finished=False)
             save_weights(initial, Weights(plan.initial.tensors, job))
         with StudyProgress(job, out, {name: out / "sites" / name for name in sites}, console) as progress:
-            _run(job, data, out, sites, gpus, lock, progress)
+            _run(job, plan.sites[0].folder.parent, out, sites, gpus, lock, progress)
         if pictures:
             collect_pictures(out)
     update_provenance(out, finished=True)

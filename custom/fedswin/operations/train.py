@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 
 from fedswin.config import Job
-from fedswin.data.datalist import DATALIST, REGIONS, SPLITS, Site
+from fedswin.data.datalist import REGIONS, SPLITS, Site, is_site_folder
 from fedswin.operations.collect_pictures import collect_pictures
 from fedswin.operations.library_log import library_log
 from fedswin.operations.made_sites import scenario_of
@@ -93,7 +93,7 @@ def train(
     alone = job.changed("federation", min_sites=1)
     plan = plan_study(alone, data, init, strict=strict, console=console)
     sites = [pool_sites(plan.sites)] if pool else plan.sites
-    runs = {site.name: out / site.name if not (data / DATALIST).exists() and not pool else out for site in sites}
+    runs = {site.name: out if pool or is_site_folder(data) else out / site.name for site in sites}
     if not resume and out.exists():
         delete_runs(out)
     pooled = [site.name for site in plan.sites] if pool else []

@@ -13,7 +13,7 @@ from fedswin.data.check.duplicates import shared_by_sites, twice_at_site
 from fedswin.data.check.finding import Finding, collected, few, inside, place
 from fedswin.data.check.fit import fit_to_job, room_for_cache
 from fedswin.data.check.site import SiteReport, check_site
-from fedswin.data.datalist import DATALIST, Site, overlaps, parse_datalist, site_folders
+from fedswin.data.datalist import DATALIST, Site, overlaps, parse_datalist, site_folders, site_name
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,12 @@ def survey(
     Raises:
         FedSwinError: if there is no site folder.
     """
-    folders = [folder] if (folder / DATALIST).exists() else list(site_folders(folder).values())
-    reports = [_survey_site(site_folder, job, workers, progress) for site_folder in folders]
+    reports = [_survey_site(site_folder, job, workers, progress) for site_folder in site_folders(folder).values()]
     return Survey(reports, [*shared_by_sites(reports), *(room_for_cache(reports, job) if job else [])])
 
 
 def _survey_site(folder: Path, job: Job | None, workers: int, progress: Callable[[str], None]) -> SiteReport:
-    site = Site(folder.resolve().name, folder)
+    site = Site(site_name(folder), folder)
     malformed: list[Finding] = []
     with collected(site, malformed):
         site = replace(site, splits=parse_datalist(folder / DATALIST)[0])
