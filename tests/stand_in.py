@@ -62,7 +62,7 @@ def job(classes: dict[str, int], data: dict[str, Any] | None = None, **segmentat
 
 def ensemble(of: Job, *models: nn.Module) -> Ensemble:
     """Return the models as an ensemble on the CPU."""
-    return Ensemble(of, models, ["digest"] * len(models), torch.device("cpu"))
+    return Ensemble([of] * len(models), models, ["digest"] * len(models), torch.device("cpu"))
 
 
 def save(path: Path, voxels: np.ndarray, affine: np.ndarray, codes: str = "RAS") -> Path:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 SUMS = "SHA256SUMS"
@@ -18,6 +21,25 @@ def file_sha256(path: Path) -> str:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+class Copies:
+    """Finds files of the same content: only those of the same size are read.
+
+    Args:
+        paths: the files among which copies are sought; a link stands for the file that it leads to.
+    """
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._digest = cache(file_sha256)
+        self._by_size: defaultdict[int, list[Path]] = defaultdict(list)
+        for path in paths:
+            self._by_size[path.stat().st_size].append(path)
+
+    def of(self, path: Path) -> list[Path]:
+        """Return those whose bytes are the same as those of ``path``."""
+        rivals = self._by_size[path.stat().st_size]
+        return [rival for rival in rivals if self._digest(rival.resolve()) == self._digest(path.resolve())]
 
 
 def write_sums(folder: Path) -> None:

@@ -31,6 +31,16 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def write_text_whole(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` in UTF-8, as `written_whole` does.
+
+    Raises:
+        OSError: if it cannot be written, and then the old file is still there.
+    """
+    with written_whole(path) as file:
+        file.write(text.encode())
+
+
 def append_line(path: Path, line: str) -> None:
     """Append ``line``, which holds no line break, to ``path`` with one write, and wait until it is on the disk.
 

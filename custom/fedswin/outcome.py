@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from fedswin.config import Job
-from fedswin.durable import written_whole
+from fedswin.durable import write_text_whole
 
 OUTCOME = "outcome.json"
 
@@ -48,8 +48,7 @@ def out_of_patience(job: Job, number: int) -> Outcome:
 
 def write_outcome(run: Path, outcome: Outcome) -> None:
     """Write how the study in ``run`` ended."""
-    with written_whole(run / OUTCOME) as file:
-        file.write(f"{json.dumps(asdict(outcome), indent=2)}\n".encode())
+    write_text_whole(run / OUTCOME, f"{json.dumps(asdict(outcome), indent=2)}\n")
 
 
 def read_outcome(run: Path) -> Outcome | None:

@@ -13,7 +13,7 @@ import fedswin
 from fedswin.code_version import code_version
 from fedswin.config import Job
 from fedswin.data.datalist import REGIONS
-from fedswin.durable import written_whole
+from fedswin.durable import write_text_whole
 from fedswin.errors import FedSwinError
 from fedswin.scalars import is_count
 
@@ -131,5 +131,4 @@ def _software() -> dict[str, Any]:
 
 
 def _write(run: Path, content: Mapping[str, Any]) -> None:
-    with written_whole(run / PROVENANCE) as file:
-        file.write(f"{json.dumps(content, indent=2)}\n".encode())
+    write_text_whole(run / PROVENANCE, f"{json.dumps(content, indent=2)}\n")

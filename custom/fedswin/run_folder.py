@@ -14,7 +14,7 @@ from torch import Tensor
 from fedswin.code_version import code_version
 from fedswin.config import Job, load_job
 from fedswin.curves import TENSORBOARD, Curves
-from fedswin.durable import append_line, written_whole
+from fedswin.durable import append_line, write_text_whole, written_whole
 from fedswin.errors import FedSwinError
 from fedswin.outcome import OUTCOME
 from fedswin.output import refuse_output
@@ -30,7 +30,7 @@ from fedswin.provenance import (
 from fedswin.run_lock import LOCK, lock_runs
 from fedswin.selection import Selection
 from fedswin.training.scores import global_scores, pooled_scores
-from fedswin.weights.file import Weights, load_weights, save_weights
+from fedswin.weights.file import Weights, load_weights, resolve_weights, save_weights
 
 METRICS = "metrics.jsonl"
 JOB = "job.yaml"
@@ -105,7 +105,7 @@ class RunFolder:
     def _save(self, name: str, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
         provenance = {**about, "job_sha256": self._job.digest, "code": code_version(), "versions": versions()}
         weights = Weights(tensors, self._job, _finite(provenance))
-        save_weights(self._model(name), weights)
+        save_weights(resolve_weights(self.folder, name), weights)
         self._note_model(name, about["round"], weights.digest)
 
     def _note_model(self, name: str, round_number: int, digest: str) -> None:
@@ -113,11 +113,8 @@ class RunFolder:
         update_provenance(self.folder, models={**models, name: {"round": round_number, "sha256": digest}})
 
     def _stored(self, name: str) -> Weights | None:
-        path = self._model(name)
+        path = resolve_weights(self.folder, name)
         return load_weights(path) if path.exists() else None
-
-    def _model(self, name: str) -> Path:
-        return self.folder / "global" / f"{name}.pt"
 
 
 def round_record(round_number: int, status: str, sites: Mapping[str, Record], **more: Any) -> Record:
@@ -190,8 +187,7 @@ def start_run(out: Path, job: Job) -> None:
 
 def write_job(run: Path, job: Job) -> None:
     """Write ``job.yaml``, every setting of ``job``."""
-    with written_whole(run / JOB) as file:
-        file.write(job.to_yaml().encode())
+    write_text_whole(run / JOB, job.to_yaml())
 
 
 def describe_run(run: Path, job: Job, command: str, **more: Any) -> None:

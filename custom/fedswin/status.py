@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from fedswin.durable import written_whole
+from fedswin.durable import write_text_whole
 
 STATUS = "status.json"
 
@@ -114,8 +114,7 @@ class StatusFile:
             for site, how in status.sites.items()
         }
         self._status = replace(status, since=since)
-        with written_whole(self._path) as file:
-            file.write(json.dumps(asdict(self._status)).encode())
+        write_text_whole(self._path, json.dumps(asdict(self._status)))
 
 
 def parse_status(content: Mapping[str, Any]) -> Status:

@@ -13,6 +13,7 @@ from fedswin.config import Job, parse_job
 from fedswin.data.datalist import Case, Site
 from fedswin.data.folds import fold_of_patients, in_fold
 from fedswin.errors import FedSwinError
+from fedswin.operations.train import pool_sites
 from fedswin.tasks import training_cases
 
 
@@ -89,3 +90,12 @@ def test_without_a_fold_the_split_is_the_datalists() -> None:
 def test_a_fold_that_is_not_there_is_refused() -> None:
     with pytest.raises(FedSwinError, match="fold 5: there are 5 folds, numbered from 0"):
         job(5)
+
+
+@given(PATIENTS, st.integers(0, 4))
+def test_pooled_sites_have_the_folds_that_they_have_apart(patients: list[str], fold: int) -> None:
+    apart = [site(patients, [], name) for name in ("north", "south")]  # the pseudonyms of one are those of the other
+    pooled = in_fold(pool_sites(apart), job(fold))
+    for split in ("training", "validation"):
+        expected = [(one.name, case.patient) for one in apart for case in in_fold(one, job(fold)).cases(split)]
+        assert sorted((case.site, case.patient) for case in pooled.cases(split)) == sorted(expected)

@@ -12,6 +12,7 @@ import psutil
 from fedswin.federation.site_policy import SITE_POLICY
 from fedswin.kits.consortium import SERVER
 from fedswin.operations import local_federation
+from fedswin.operations.admin import Federation
 from fedswin.operations.kit_processes import KitProcesses, kit_environment
 from fedswin.operations.process_family import MARK_VARIABLE
 
@@ -55,6 +56,11 @@ class RunningFederation:
     def wait_until_connected(self, sites: Sequence[str]) -> None:
         """Wait until the sites have connected to the server; fail with what one of the processes printed."""
         local_federation.wait_until_connected(self._processes, [SERVER, *sites])
+
+    def ended(self, job_id: str, timeout: float) -> str:
+        """Wait until a job has ended, and return its state, of which COMPLETED is the good one."""
+        with Federation(self.lead) as session:
+            return str(session.wait(job_id, timeout)["status"])
 
     def kill(self, name: str) -> None:
         """Kill the process of the kit ``name``, and what it has started, all at once."""

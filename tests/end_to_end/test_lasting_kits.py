@@ -19,7 +19,7 @@ from fedswin.config import load_job
 from fedswin.kits.consortium import SERVER
 from fedswin.kits.manifest import check_manifest, fingerprint, read_manifest
 from fedswin.kits.provision import provision
-from fedswin.operations.admin import COMPLETED, Federation, wait_for_job
+from fedswin.operations.admin import COMPLETED, Federation
 from fedswin.operations.kit_processes import FederationRecord, KitProcesses, write_record
 from fedswin.operations.local_federation import _free_port
 from fedswin.operations.submit import submit
@@ -56,7 +56,7 @@ def test_added_renewed_and_self_made_kits_train_with_the_first(tmp_path: Path) -
         federation.wait_until_connected(names)
         job = load_job(JOB, ["federation.local_steps=1", "federation.rounds=1", "federation.min_sites=3"])
         job_id = submit(job, initial_state(job), federation.lead).job_id
-        assert wait_for_job(job_id, federation.lead, JOB_SECONDS) == COMPLETED, federation.tails()
+        assert federation.ended(job_id, JOB_SECONDS) == COMPLETED, federation.tails()
         check_a_site_is_barred(federation, tmp_path, [name for name in names if name != OWN])
     finally:
         federation.end()

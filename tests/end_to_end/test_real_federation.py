@@ -17,7 +17,7 @@ from end_to_end.federation import LEAD, MEMBER, RunningFederation, run_federatio
 from end_to_end.tiny import write_sites
 from fedswin.config import Job, load_job
 from fedswin.errors import FedSwinError
-from fedswin.operations.admin import COMPLETED, Federation, wait_for_job
+from fedswin.operations.admin import COMPLETED, Federation
 from fedswin.operations.fetch import fetch
 from fedswin.operations.jobs import abort_job, list_jobs
 from fedswin.operations.monitor import JobSource, watch
@@ -42,7 +42,7 @@ def test_a_study_from_the_job_file_to_the_run_folder(tmp_path: Path, capfd: pyte
         check_refusals(federation, job, tmp_path)
         job_id = submit(job, initial_state(job), federation.lead).job_id
         seen = watched(federation, job_id)
-        assert wait_for_job(job_id, federation.lead, JOB_SECONDS) == COMPLETED, federation.tails()
+        assert federation.ended(job_id, JOB_SECONDS) == COMPLETED, federation.tails()
         assert all(address.removeprefix("::ffff:") in ("127.0.0.1", "::1") for address in federation.listening())
         with Federation(federation.lead) as session:
             assert "byoc" not in session.job(job_id)

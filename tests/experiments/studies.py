@@ -20,9 +20,12 @@ ABOUT = {"alone": "", "data": "d", "code": "c", "torch": "t", "machine": "m", "f
 
 
 def write_collection(folder: Path, sources: dict[str, tuple[int, int]], shape: tuple[int, int, int] = SHAPE) -> Path:
-    """Write ``<source>/<case>/ct.nii.gz``: for each source so many cases with a label map, and so many without."""
-    for number, (source, (labelled, unlabelled)) in enumerate(sources.items()):
-        rng = np.random.default_rng(number)
+    """Write ``<source>/<case>/ct.nii.gz``: for each source so many cases with a label map, and so many without.
+
+    No two collections of different names share a scan.
+    """
+    for source, (labelled, unlabelled) in sources.items():
+        rng = np.random.default_rng([*f"{folder.name}/{source}".encode()])
         for case in range(labelled + unlabelled):
             label = np.zeros(shape, np.uint8)
             label[tuple(slice(side // 4, side // 2) for side in shape)] = 1

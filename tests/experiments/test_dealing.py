@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 from dataclasses import replace
 from itertools import count
@@ -135,6 +136,17 @@ def test_a_task_with_data_of_its_own_takes_nothing_from_pre_training(folder: Pat
 
 def test_a_task_whose_own_data_are_pre_trained_on_is_refused(folder: Path) -> None:
     own = {"shard": {"collection": "collection", "by": "iid", "sites": 2, "only": "a/*"}}
+    plan = write_plan(folder, tasks={"lump": {"job": "finetune.yaml", "data": own}})
+    with pytest.raises(FedSwinError, match="is in the data of pre-training, too"):
+        deal(plan, first(plan), own=True)
+
+
+def test_a_copy_of_what_is_pre_trained_on_is_found_under_another_name(folder: Path) -> None:
+    write_collection(folder / "copied", {"d": (4, 0)}, SMALL)
+    shutil.copy(
+        next((folder / "collection" / "a").glob("*/ct.nii.gz")), next((folder / "copied").glob("*/*/ct.nii.gz"))
+    )
+    own = {"shard": {"collection": "copied", "by": "iid", "sites": 2}}
     plan = write_plan(folder, tasks={"lump": {"job": "finetune.yaml", "data": own}})
     with pytest.raises(FedSwinError, match="is in the data of pre-training, too"):
         deal(plan, first(plan), own=True)

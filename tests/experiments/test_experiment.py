@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from experiments.studies import row, write_collection, write_plan
@@ -219,3 +220,15 @@ def test_a_cell_says_only_what_is_special_about_it() -> None:
     assert str(cell) == "lump, as they are, federated, labels 1, seed 2"
     special = replace(cell, left_out="b", objective="rotation", cases=3)
     assert str(special) == "lump, as they are, without b, federated, rotation, labels 1, scans 3, seed 2"
+
+
+def test_a_run_that_fails_as_nobody_foresaw_costs_itself_alone_too(plan: Plan, training: Training) -> None:
+    def run_out_of_memory(text: str) -> bool:
+        if text == "row scratch 1 0":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return False
+
+    training.fails = run_out_of_memory
+    with pytest.raises(FedSwinError, match="Runs that failed: 1. The first was .*OutOfMemoryError"):
+        run_experiment(plan, plan.path.parent / "out", workers=2, console=QUIET)
+    assert len(read_rows(plan.path.parent / "out" / "plan.csv")) == 7

@@ -176,3 +176,22 @@ def test_a_site_without_data_says_the_kind_of_its_trouble_and_nothing_else(tmp_p
     answer = worker.answer(messages.PREPARE, FLModel(metrics={}, meta={}))
     assert answer.meta["error"] == "the site's data or settings"
     assert "nowhere" in caplog.text
+
+
+@pytest.mark.parametrize("started_again", [False, True])
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_round_whose_update_was_refused_leaves_no_trace_in_the_next(tmp_path, first, started_again):
+    job = make_job(exchange="int8", local=["rotation"])
+    clean, refused = Server(job, tmp_path / "clean"), Server(job, tmp_path / "refused")
+    for server in (clean, refused):
+        for number in range(first):
+            server.play(number)
+    refused.ask(messages.TRAIN, first)
+    if started_again:
+        refused = Server(job, tmp_path / "refused", refused.model)
+        clean = Server(job, tmp_path / "clean", clean.model)
+    first_answer = clean.ask(messages.TRAIN, first + 1)
+    next_answer = refused.ask(messages.TRAIN, first + 1, refused="too large")
+    assert all(torch.equal(first_answer.params[name], tensor) for name, tensor in next_answer.params.items())
+    with_it, without = (load_weights(tmp_path / name / "model.pt").tensors for name in ("refused", "clean"))
+    assert all(torch.equal(without[name], tensor) for name, tensor in with_it.items())

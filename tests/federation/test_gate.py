@@ -17,6 +17,7 @@ from nvflare.fuel.sec.authz import AuthorizationService
 from nvflare.fuel.utils.zip_utils import zip_directory_to_bytes
 from nvflare.private.fed.app.default_app_validator import DefaultAppValidator
 from nvflare.private.fed.utils.app_authz import AppAuthzService
+from nvflare.private.fed.utils.app_deployer import AppDeployer
 from nvflare.security.security import FLAuthorizer
 
 from fedswin.config import load_job
@@ -134,3 +135,14 @@ def test_with_a_policy_that_cannot_be_read_nothing_runs_and_its_path_stays_here(
 ) -> None:
     refusal = deploy(app, "code_in_jobs: perhaps")
     assert refusal == "this site's policy cannot be read"
+
+
+def test_what_goes_wrong_as_a_job_is_unpacked_names_no_folder_of_the_site(
+    deploy: Deploy, app: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> str:
+        raise OSError(28, "No space left on device", "/srv/hospital_a/kit/7")
+
+    monkeypatch.setattr(AppDeployer, "deploy", fail)
+    assert deploy(app) == "it cannot be unpacked at this site (OSError)"
+    assert "/srv/hospital_a/kit/7" in caplog.text

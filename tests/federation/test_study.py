@@ -20,6 +20,7 @@ from fedswin.errors import FedSwinError
 from fedswin.federation import messages
 from fedswin.federation.study import Study
 from fedswin.outcome import read_outcome
+from fedswin.provenance import read_provenance
 from fedswin.run_folder import read_records
 from fedswin.status import read_status
 from fedswin.weights.file import load_weights
@@ -211,6 +212,27 @@ def test_an_answer_that_came_too_late_is_dropped_and_counted(tmp_path):
     _, records, _ = run(make_job(), tmp_path, {"d": in_rounds(0, then=no_answer)})
     assert [record["missing"] for record in records] == [[], ["d"], [], []]
     assert [record["late"] for record in records] == [[], [], [{"site": "d", "round": 0}], []]
+
+
+def test_what_came_too_late_is_told_once_though_the_site_trains_no_more(tmp_path):
+    first_of_all = {site: in_rounds(0, then=no_answer) for site in CASES}
+    _, records, _ = run(make_job(rounds=4, min_sites=1, sample=1, max_failed_rounds=3), tmp_path, first_of_all)
+    told = [entry["site"] for record in records for entry in record["late"]]
+    assert len(told) == len(set(told)) == 1
+
+
+def test_a_site_that_was_not_ready_in_time_is_in_the_provenance_once_it_has_trained(tmp_path, monkeypatch):
+    def prepare(site, question):
+        answer = really_answer(site, question)
+        return None if question.task == messages.PREPARE and site.name == "d" else answer
+
+    really_answer = FakeSite.answer
+    monkeypatch.setattr(FakeSite, "answer", prepare)
+    _, records, _ = run(make_job(round_timeout=5), tmp_path)
+    assert "weight" in records[1]["sites"]["d"]
+    sites = read_provenance(tmp_path)["sites"]
+    assert list(sites) == ["a", "b", "c", "d"]
+    assert sites["d"]["cases"] == {"training": 1, "validation": 1}
 
 
 def test_who_watches_sees_who_is_gone_and_who_is_late(tmp_path, monkeypatch):

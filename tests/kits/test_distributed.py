@@ -13,8 +13,11 @@ from typer.testing import CliRunner
 from fedswin.cli import app
 from fedswin.errors import FedSwinError
 from fedswin.federation.site_policy import load_site_policy
+from fedswin.kits.check.context import Context
+from fedswin.kits.check.startup import check_unaltered
 from fedswin.kits.consortium import read_promises
 from fedswin.kits.distributed import adopt
+from fedswin.kits.kit import read_kit
 from fedswin.kits.manifest import check_manifest, fingerprint
 from fedswin.kits.provision import provision
 
@@ -100,6 +103,16 @@ def test_an_adopted_kit_lets_code_in_only_if_it_is_told(kits: Path, tmp_path: Pa
         permissions = json.loads((kit / "local" / "authorization.json").read_text())["permissions"]
         allowed.append(permissions["lead"]["byoc"])
     assert allowed == ["none", "any"]
+
+
+def test_a_kit_that_its_own_key_has_signed_is_told_of_since_whoever_sent_it_may_have_signed_it(
+    kits: Path, tmp_path: Path
+) -> None:
+    kit = as_nvflare_makes_it(kits / "hospital_a", tmp_path / "kit")
+    (kit / "startup" / "start.sh").write_text("true")
+    adopt(kit)
+    states = [result.state for result in check_unaltered(Context(read_kit(kit), fingerprint(kits / "server")))]
+    assert states == ["ok", "warning"]
 
 
 def test_a_change_after_the_adoption_is_seen(kits: Path, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from rich.console import Console
 
 import stand_in
 from fedswin.data.annotation import Annotation
-from fedswin.data.datalist import Case, write_datalist
+from fedswin.data.datalist import Case, read_site, write_datalist
+from fedswin.data.folds import in_fold
 from fedswin.data.label_map import read_class_indices
 from fedswin.data.volume import read_voxels
 from fedswin.errors import FedSwinError
@@ -177,3 +178,21 @@ def test_each_file_is_checked_once_for_all_models(tmp_path, stand_in_network, mo
     with pytest.raises(FedSwinError, match=r"labels/RAS\.nii\.gz: unknown label values: 1"):
         evaluate(models, tmp_path / "sites")
     assert read == [cases[0].image, cases[0].label]
+
+
+def test_of_the_validation_cases_only_those_that_the_fold_holds_out_are_scored(tmp_path, stand_in_network):
+    stand_in_network(stand_in.ReadsClasses)
+    cases = write_site(tmp_path / "sites" / "one", ["RAS", "LPS", "PIR", "SAR"])
+    write_datalist(tmp_path / "sites" / "one", {"training": cases[:2], "validation": cases[2:]})
+    site = read_site(tmp_path / "sites" / "one")
+    folds = [JOB.changed("data", fold=number, folds=4) for number in range(4)]
+    models = [model_of(job, tmp_path / f"{job.data.fold}.pt") for job in folds]
+    scored = []
+    for job, model in zip(folds, models, strict=True):
+        [result] = evaluate([model], tmp_path / "sites", split="validation")
+        assert result.case not in [case.image.name for case in in_fold(site, job).cases("training")]
+        scored.append(result.case)
+    assert sorted(scored) == sorted(case.image.name for case in cases)
+    for several in (models[:2], [models[0], model_of(JOB, tmp_path / "whole.pt")]):
+        with pytest.raises(FedSwinError, match="The models are of several folds, and what is held out of one was"):
+            evaluate(several, tmp_path / "sites", split="validation")

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from fedswin.data.phantom import write_phantoms
 from fedswin.errors import FedSwinError
 from fedswin.operations.made_sites import make_sites, resolve_sites, scenario_of
 from fedswin.operations.scenario import PhantomSites, ShardedSites, load_scenario
+from fedswin.run_lock import lock_run
 
 SHIPPED = sorted((Path(__file__).parents[2] / "simulator").glob("*.yaml"))
 PHANTOM = {"phantom": {"sites": 1, "volumes": 3, "spacing": 6}}
@@ -310,3 +312,16 @@ def test_every_scenario_of_the_project_is_valid_and_names_what_it_needs(
         assert all(name.strip("${}") in str(refused.value) for name in variables)
     else:
         assert scenario.digest
+
+
+def test_two_commands_do_not_make_the_same_sites_at_once(study: Path, tmp_path: Path) -> None:
+    made, _ = make(study, tmp_path / "run")
+    shutil.rmtree(made)
+    with (
+        lock_run(tmp_path / f"{made.name}.lock"),
+        pytest.raises(FedSwinError, match=r"\.lock is being written by process .* start again"),
+    ):
+        make(study, tmp_path / "run")
+    shutil.rmtree(tmp_path / f"{made.name}.lock")
+    make(study, tmp_path / "run")
+    assert {path.name for path in tmp_path.iterdir()} == {"our CT", "study.yaml", made.name}

@@ -91,7 +91,8 @@ def test_pooled_sites_hold_every_case_once(sites):
     both = [read_site(sites / name) for name in ("a", "b")]
     pool = pool_sites(both)
     for split in ("training", "validation", "test"):
-        assert pool.cases(split) == [case for site in both for case in site.cases(split)]
+        expected = [replace(case, site=site.name) for site in both for case in site.cases(split)]
+        assert pool.cases(split) == expected
 
 
 def test_what_is_there_is_not_overwritten_unasked(sites, tmp_path):
@@ -134,3 +135,24 @@ def test_pictures_stay_with_the_site_unless_they_are_asked_for(sites, tmp_path):
     assert [event.step for event in own.Images("pictures/inpainting")] == [0, 2, 4]
     run(JOB, sites / "a", tmp_path / "out", resume=True, pictures=True)
     assert pictures(tmp_path / "out") == {"sites/a/tensorboard", "tensorboard/a/pictures"}
+
+
+def test_sites_that_had_not_begun_start_when_the_run_is_resumed(sites, tmp_path, monkeypatch):
+    run(JOB, sites, tmp_path / "whole")
+    start = training.start_run
+
+    def cut_off(out, job):
+        if out.name == "b":
+            raise KeyboardInterrupt
+        start(out, job)
+
+    monkeypatch.setattr(training, "start_run", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        run(JOB, sites, tmp_path / "cut")
+    monkeypatch.undo()
+    run(JOB, sites, tmp_path / "cut", resume=True)
+    for name in "ab":
+        whole, cut = (load_weights(tmp_path / folder / name / "global" / "last.pt") for folder in ("whole", "cut"))
+        assert whole.digest == cut.digest
+    with pytest.raises(FedSwinError, match="holds no run to resume"):
+        run(JOB, sites, tmp_path / "nothing", resume=True)

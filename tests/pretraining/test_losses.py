@@ -57,3 +57,10 @@ def test_rotation_loss_of_a_blind_guess_is_log_4():
 def test_total_is_the_weighted_sum():
     parts = {"inpainting": torch.tensor(1.0), "rotation": torch.tensor(10.0), "contrastive": torch.tensor(100.0)}
     assert float(total_loss(parts, LossWeights(inpainting=2, rotation=0, contrastive=0.5))) == 52.0
+
+
+def test_mixed_precision_leaves_the_contrastive_loss_as_it_is():
+    first, second = torch.randn(2, 4, 512, generator=torch.Generator().manual_seed(0))
+    exact = contrastive_loss(first, second, 0.5)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(contrastive_loss(first, second, 0.5), exact)

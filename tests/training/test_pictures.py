@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +71,14 @@ def test_a_picture_that_cannot_be_made_costs_no_round(tmp_path: Path) -> None:
     log.write(lambda: {"view": np.zeros(3)[5]}, 0)
     log.write(lambda: {"view": PICTURE}, 20)
     assert [step for step, _ in drawn(tmp_path)] == [20]
+
+
+def test_a_site_without_pictures_has_no_file_and_a_closed_log_no_thread(tmp_path: Path) -> None:
+    before = threading.active_count()
+    log = PictureLog(tmp_path)
+    log.write(dict, 0)
+    assert not (tmp_path / PICTURES).exists()
+    log.write(lambda: {"a": np.zeros((4, 4, 3), np.uint8)}, 0)
+    assert threading.active_count() > before
+    log.close()
+    assert threading.active_count() == before

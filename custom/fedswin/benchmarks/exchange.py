@@ -7,7 +7,6 @@ from functools import partial
 from typing import get_args
 
 import torch
-from monai.networks.nets import SwinUNETR
 from safetensors.torch import load
 from torch import nn
 
@@ -18,6 +17,7 @@ from fedswin.benchmarks.sides import Build, Run, Work, in_turn, seconds
 from fedswin.config import Encoding, Job
 from fedswin.federation.exchange import Download, ServerExchange, serialised
 from fedswin.federation.site_model import SiteModel
+from fedswin.segmentation.model import build_segmenter
 from fedswin.tasks import build_model
 from fedswin.weights.file import parameters
 
@@ -88,8 +88,7 @@ def _megabytes(runs: list[Run]) -> list[float]:
 def _plain_model(job: Job) -> nn.Module:
     if job.task == "pretrain":
         return PlainPretrainer(job.model.feature_size)
-    classes = 1 + len(job.segmentation.classes)
-    return SwinUNETR(in_channels=1, out_channels=classes, feature_size=job.model.feature_size)
+    return build_segmenter(job)
 
 
 @torch.no_grad()

@@ -95,7 +95,7 @@ def labels_by_monai(job: Job, case: Path) -> Work:
 def _ensemble(job: Job) -> Ensemble:
     """Return one model as it is drawn: what it says is of no use, and as quickly said."""
     device = torch.device(job.trainer.device)
-    return Ensemble(job, [build_segmenter(job).to(device).eval()], ["benchmark"], device)
+    return Ensemble([job], [build_segmenter(job).to(device).eval()], ["benchmark"], device)
 
 
 def _image(job: Job, case: Path) -> Tensor:

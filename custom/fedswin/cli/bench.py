@@ -50,7 +50,7 @@ def bench(
     from fedswin.benchmarks.run import KINDS, measure, refuse_unknown
     from fedswin.benchmarks.setup import DEVICES, Setup
     from fedswin.benchmarks.table import render
-    from fedswin.durable import written_whole
+    from fedswin.durable import write_text_whole
     from fedswin.output import refuse_output
 
     refuse_unknown(kinds or ())
@@ -73,8 +73,7 @@ def bench(
         console.print("Everything was tiny: these figures say nothing about real ones.")
     for path, text in ((json_file, json.dumps(record(rows, setup), indent=2)), (plot, draw(rows))):
         if path:
-            with written_whole(path) as file:
-                file.write(f"{text}\n".encode())
+            write_text_whole(path, f"{text}\n")
             console.print(f"{path}: written", markup=False)
 
 

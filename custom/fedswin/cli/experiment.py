@@ -54,7 +54,7 @@ def results(
 
     Example: fedswin results simulator/plans/*.yaml --rows simulator/results --out simulator/RESULTS.md
     """
-    from fedswin.durable import written_whole
+    from fedswin.durable import write_text_whole
     from fedswin.experiments.plan import load_plan
     from fedswin.experiments.results import refuse_page, render_results, write_table_and_plot
 
@@ -63,6 +63,5 @@ def results(
     page = render_results(found, rows, out)
     for plan in found:
         write_table_and_plot(plan, rows)
-    with written_whole(out) as file:
-        file.write(page.encode())
+    write_text_whole(out, page)
     console.print(f"{out}: {len(found)} experiments", markup=False)

@@ -51,12 +51,14 @@ class Case:
         label: absolute path of the label map, or ``None`` for a case without one.
         patient: the patient's pseudonym; cases of one patient never cross splits.
         annotation: how the label map is to be read, the same for all cases of a datalist.
+        site: whose case it is, where those of several sites are pooled.
     """
 
     image: Path
     label: Path | None = None
     patient: str = ""
     annotation: Annotation = field(default_factory=Annotation)
+    site: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from fedswin.checksum import Copies
 from fedswin.data.datalist import DATALIST, SPLITS, Case, read_datalist, site_folders, write_datalist
 from fedswin.data.dealing.shard import shard
 from fedswin.data.folds import fold_of_patients
@@ -207,9 +208,9 @@ def _refuse_unknown(plan: Plan, names: Sequence[str | None], held: Mapping[str, 
 
 
 def _refuse_shared(plan: Plan, sources: Mapping[str, Holding], held: Mapping[str, Holding]) -> None:
-    """Raise if a case of a task's own data would be pre-trained on, too."""
-    images = {case.image.resolve() for site in sources.values() for case in site.cases}
-    if shared := [case.image for site in held.values() for case in site.cases if case.image.resolve() in images]:
+    """Raise if a case of a task's own data would be pre-trained on, too, be it under another name."""
+    copies = Copies(case.image for site in sources.values() for case in site.cases)
+    if shared := [case.image for site in held.values() for case in site.cases if copies.of(case.image)]:
         raise FedSwinError(
             f"{plan.path}: {shared[0]} is in the data of pre-training, too, so that a test case would be trained on. "
             "Leave out the task's own data, and its test cases are kept from pre-training."

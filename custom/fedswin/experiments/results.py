@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Template
 
-from fedswin.durable import written_whole
+from fedswin.durable import write_text_whole
 from fedswin.experiments.cells import cells_of
 from fedswin.experiments.plan import Plan
 from fedswin.experiments.plot import draw
@@ -30,8 +30,7 @@ def write_table_and_plot(plan: Plan, folder: Path) -> None:
     if rows := rows_of(plan, folder):
         path = csv_of(folder, plan.name)
         draw(rows, path.with_suffix(".svg"))
-        with written_whole(path.with_suffix(".md")) as file:
-            file.write(_template("plan").render(part=_part(plan, rows)).encode())
+        write_text_whole(path.with_suffix(".md"), _template("plan").render(part=_part(plan, rows)))
 
 
 def refuse_page(out: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedswin.durable import written_whole
+from fedswin.durable import write_text_whole
 from fedswin.errors import FedSwinError
 from fedswin.experiments.cells import AXES, Cell, grid_of
 from fedswin.experiments.plan import Plan
@@ -80,8 +80,7 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(_as_text(row) for row in rows)
-    with written_whole(path) as file:
-        file.write(text.getvalue().encode())
+    write_text_whole(path, text.getvalue())
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -93,8 +93,10 @@ class Schedule:
                 cell = self._running.pop(future)
                 try:
                     line = self._finish(cell, future.result())
-                except FedSwinError as error:
-                    line = f"{cell}: {error}"
+                except BrokenProcessPool:
+                    raise
+                except Exception as error:  # such as of torch, for want of memory: the other runs go on
+                    line = f"{cell}: {error if isinstance(error, FedSwinError) else repr(error)}"
                     failed.append(line)
                     if not self._has_encoder(cell):
                         waiting[:] = [other for other in waiting if self._encoder(other) != self._encoder(cell)]
@@ -103,7 +105,7 @@ class Schedule:
         return failed
 
     def _pool(self, workers: int) -> ProcessPoolExecutor:
-        started_with = (os.getpid(), bool(self._gpus))
+        started_with = (os.getpid(), self._gpus)
         return ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=started_with)
 
     def _next(self, waiting: Sequence[Cell]) -> Cell | None:
@@ -151,13 +153,13 @@ class Schedule:
         return deal
 
 
-def _begin(parent: int, has_gpus: bool) -> None:
+def _begin(parent: int, gpus: Sequence[int]) -> None:
     """Prepare a process that runs one cell after another: silent, and gone when the experiment is.
 
-    Without GPUs of the experiment it sees none, as the sites of a simulation do: all arms run on the same device.
+    It sees the GPUs of the experiment alone, none if there are none, as the sites of a simulation do: all arms run on
+    the same devices.
     """
     end_with_parent(parent)
-    if not has_gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
     logging.getLogger().addHandler(logging.NullHandler())
     warnings.simplefilter("ignore")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -29,8 +30,8 @@ from fedswin.operations.train import train
 from fedswin.outcome import is_finished
 from fedswin.provenance import attendance, read_provenance
 from fedswin.run_folder import JOB, read_records
+from fedswin.weights.file import resolve_weights
 
-_LAST = Path("global", "last.pt")
 _LOCAL_PARTS = ("sites", "state", "nvflare", "tensorboard")
 _LOG = "log.txt"
 _SCORES = ("dice", "hd95", "nsd", "missed")
@@ -75,13 +76,13 @@ def finetune(plan: Plan, cell: Cell, sites: Path, encoder: Path | None, out: Pat
     Raises:
         FedSwinError: as `simulate`, `train` and `evaluate`, or if a site missed a round.
     """
-    job, init = finetuning_job(plan, cell), encoder / _LAST if encoder else None
+    job, init = finetuning_job(plan, cell), resolve_weights(encoder, "last") if encoder else None
     training = [name for name, folder in site_folders(sites).items() if read_site(folder).cases("training")]
     if len(training) > 1:
         _simulate(job, sites, training, out, init=init, gpus=gpus)
     else:
         _train(job, sites / training[0], out, init=init)
-    results = evaluate([out / _LAST], sites)
+    results = evaluate([resolve_weights(out, "last")], sites)
     for part in _LOCAL_PARTS:
         shutil.rmtree(out / part, ignore_errors=True)
     costs = {**_costs(encoder, "pretraining"), **_costs(out, "finetuning")}
@@ -145,6 +146,9 @@ def _told(out: Path) -> Iterator[Console]:
             yield Console(file=file, highlight=False, soft_wrap=True, width=120)
         except FedSwinError as error:
             raise FedSwinError(f"{error}\nThe run's log is {path}.") from None
+        except Exception:
+            traceback.print_exc(file=file)
+            raise
 
 
 def _refuse_gaps(run: Path) -> None:

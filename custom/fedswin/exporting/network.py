@@ -6,6 +6,7 @@ import torch
 from monai.networks.nets import SwinUNETR
 from torch import Tensor
 
+from fedswin.segmentation.model import build_segmenter
 from fedswin.weights.file import Weights, load_parameters
 
 
@@ -15,12 +16,8 @@ def stock_network(weights: Weights) -> SwinUNETR:
     Raises:
         FedSwinError: if the tensors are not those of the job's network.
     """
-    job = weights.job
-    network = SwinUNETR(
-        in_channels=len(job.data.channels),
-        out_channels=1 + len(job.segmentation.classes),
-        feature_size=job.model.feature_size,
-    )
+    job = weights.job.changed("model", attention="monai", gradient_checkpointing=False)
+    network = build_segmenter(job)
     load_parameters(network, weights.tensors, f"The model of the job '{job.name}'")
     return network.eval()
 

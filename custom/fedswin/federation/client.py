@@ -88,10 +88,11 @@ class SiteWorker:
 
     def answer(self, name: str, task: FLModel) -> FLModel:
         """Return the reply to the task called ``name``; after an error, with what had been done until then."""
-        if task.meta.get("refused"):
-            log.warning("The server refused this site's last update: %s", task.meta["refused"])
         reply = FLModel(metrics={}, meta={})
         try:
+            if task.meta.get("refused"):
+                log.warning("The server refused this site's last update: %s", task.meta["refused"])
+                self._take_back(task.current_round - 1)
             if name == messages.PREPARE:
                 reply.meta = self._ready().holdings
             else:
@@ -165,6 +166,11 @@ class SiteWorker:
             self._start = trainer.state_dict()
             self._trainer = trainer
         return self._trainer
+
+    def _take_back(self, number: int) -> None:
+        """Forget a round whose update was refused: what was bad in it must not come again with the next one."""
+        self._states.drop(number)
+        self._is_restored = False
 
     def _restore(self, number: int) -> None:
         """Go back to where the last round before ``number`` ended: a process that has just started, or a failed round.

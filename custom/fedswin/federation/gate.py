@@ -42,8 +42,12 @@ class SiteGate(AppDeployer):
         fl_ctx: FLContext,
     ) -> str:
         """Unpack a job, and return why it is refused; nothing of a refused one stays."""
-        refusal = super().deploy(workspace, job_id, job_meta, app_name, app_data, fl_ctx) or ""
-        refusal = refusal or _judge(workspace, job_id, job_meta)
+        try:
+            refusal = super().deploy(workspace, job_id, job_meta, app_name, app_data, fl_ctx) or ""
+            refusal = refusal or _judge(workspace, job_id, job_meta)
+        except Exception as error:  # NVFlare would send its text, which may name a folder of the site
+            log.exception("Job %s cannot be unpacked", job_id)
+            refusal = f"it cannot be unpacked at this site ({type(error).__name__})"
         if refusal:
             log.warning("Job %s is refused: %s", job_id, refusal)
             shutil.rmtree(workspace.get_run_dir(job_id), ignore_errors=True)

@@ -59,6 +59,12 @@ class StateFolder:
             log.warning("State %d is damaged, so the one before it is taken", file.number)
         return None
 
+    def drop(self, number: int) -> None:
+        """Delete state ``number``, if it is there."""
+        for file in self._files():
+            if file.number == number:
+                file.path.unlink()
+
     def _files(self) -> list[_StateFile]:
         """Return the states on disk, the newest first."""
         found = [(_NAME.fullmatch(path.name), path) for path in self._folder.glob("*.pt")]

@@ -81,7 +81,9 @@ class Study:
         self._failed_rounds = 0  # in a row
         self._active: set[str] = set()
         self._held: dict[str, int] = {}  # the version of the global model that a site holds
-        self._reasons: dict[str, str] = {}  # why a site's last update was refused
+        refused = self._made.get("refused", ())
+        self._reasons = {entry["site"]: entry["reason"] for entry in refused}  # why a site's last update was refused
+        self._noted: set[str] = set()  # the sites that have said what cases they have
         self._received: dict[str, int] = {}  # the round of the last update that came of each site, in time
         self._segment_ends = threading.Event()
         self._status = StatusFile(folder)
@@ -155,10 +157,15 @@ class Study:
                 f"{current.good} sites can take part, and federation.min_sites is {self._job.federation.min_sites}. "
                 "The server's log says which sites do not, each site's own log says why."
             )
-        known = read_provenance(self._folder).get("sites", {})
-        update_provenance(self._folder, sites=dict(sorted({**known, **held}.items())))
+        self._note_sites(held)
         if not any(validation_cases):
             log.warning("No site has a validation case, so no model is scored, and the newest counts as the best.")
+
+    def _note_sites(self, held: Mapping[str, Record]) -> None:
+        """Add to the provenance what sites say of their cases."""
+        known = read_provenance(self._folder).get("sites", {})
+        update_provenance(self._folder, sites=dict(sorted({**known, **held}.items())))
+        self._noted |= held.keys()
 
     def _run_round(self) -> Outcome | None:
         """Have global model r scored and trained, record it, and make the next; return the outcome if that was all."""
@@ -181,19 +188,25 @@ class Study:
         """Send the global model to every site, to train or only to score it, and take the answers."""
         current = Round(self._active, self._job.federation, self._clock)
         tally = Tally(self._job, self._model, current, trainers, self._received)
+        newcomers: dict[str, Record] = {}  # they were not ready in time, and train all the same
         self._model.start_round()
         self._status.begin(self._number, self._asked_for(trainers))
 
         def receive(answer: Answer) -> None:
             tally.receive(answer)
+            if answer.site in tally.reports and answer.site not in self._noted:
+                newcomers[answer.site] = holdings(self._job, answer.report)
             how: Doing = "refused" if answer.site in tally.refused else "waiting"
             self._status.answered(answer.site, "gone" if answer.site in tally.leaving else how)
 
         self._ask(self._questions(trainers), receive, current)
         tally.close()
+        if newcomers:
+            self._note_sites(newcomers)
         self._reasons = tally.refused
         self._held = dict.fromkeys(tally.holders, self._model.version)
         in_time = tally.holders.intersection(trainers)  # with those whose update was refused: it did come
+        self._received.update({entry["site"]: entry["round"] for entry in tally.late})  # or it is late again and again
         self._received.update(dict.fromkeys(in_time, self._number))
         for site in tally.leaving:
             log.warning("%s is left out from now on: it failed too often", site)

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import fedswin
 from fedswin.checksum import file_sha256
-from fedswin.durable import written_whole
+from fedswin.durable import write_text_whole
 from fedswin.errors import FedSwinError
 from fedswin.kits.consortium import Kind
 
@@ -102,8 +102,7 @@ def write_manifest(kit: Path, study: str, participant: str, kind: Kind, key: RSA
     )
     content = manifest.model_dump_json(indent=2) + "\n"
     for name, text in ((SIGNATURE, f"{sign_content(content, key)}\n"), (MANIFEST, content)):
-        with written_whole(kit / name) as file:
-            file.write(text.encode())
+        write_text_whole(kit / name, text)
 
 
 def read_manifest(kit: Path) -> Manifest:

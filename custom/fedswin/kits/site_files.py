@@ -12,6 +12,7 @@ import fedswin
 from fedswin.kits.consortium import SERVER, Consortium, Hospital, Server
 
 _TEMPLATES = Path(__file__).with_name("templates")
+_CONSTRAINTS = "constraints.txt"
 _NVFLARE_README = "readme.txt"
 """NVFlare's own page; it says to run ``start.sh``, which checks nothing."""
 _FIRST_FREE_PORT = 1024
@@ -39,13 +40,16 @@ def write_kit_files(kit: Path, plan: Consortium, name: str, authority: str) -> N
     common = _common(plan) | {"fingerprint": authority}
     if name == SERVER:
         _fill("server", kit, common | {"organization": plan.server.organization} | _server_values(plan.server))
+        _write(_TEMPLATES / _CONSTRAINTS, kit / "deployment" / _CONSTRAINTS, common)
     for site in plan.sites:
         if site.name == name:
             _fill("site", kit, common | _site_values(site))
+            _write(_TEMPLATES / _CONSTRAINTS, kit / "deployment" / _CONSTRAINTS, common)
     for person in plan.people:
         if person.email == name:
             about = {"email": name, "role": person.role, "organization": person.organization}
             _fill("lead" if person.submits else "watcher", kit, common | about)
+            _write(_TEMPLATES / _CONSTRAINTS, kit / _CONSTRAINTS, common)
 
 
 def _common(plan: Consortium) -> dict[str, str]:
@@ -82,6 +86,9 @@ def _fill(template: str, kit: Path, values: Mapping[str, str]) -> None:
     """Write each file of a template folder into the kit; the names of files may have placeholders, too."""
     root = _TEMPLATES / template
     for source in sorted(path for path in root.rglob("*") if path.is_file()):
-        target = kit / _Text(source.relative_to(root).as_posix()).substitute(values)
-        target.parent.mkdir(exist_ok=True)
-        target.write_text(_Text(source.read_text()).substitute(values))
+        _write(source, kit / _Text(source.relative_to(root).as_posix()).substitute(values), values)
+
+
+def _write(source: Path, target: Path, values: Mapping[str, str]) -> None:
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(_Text(source.read_text()).substitute(values))

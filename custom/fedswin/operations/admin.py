@@ -196,21 +196,6 @@ def has_ended(about: dict[str, Any]) -> bool:
     return str(about["status"]).startswith(_ENDED)
 
 
-def wait_for_job(job_id: str, kit: Path, timeout: float | None = None) -> str:
-    """Wait until a job has ended, and return its state; `COMPLETED` is the good one.
-
-    Args:
-        job_id: the job's id.
-        kit: the kit of a person.
-        timeout: seconds; ``None`` waits for as long as it takes.
-
-    Raises:
-        FedSwinError: if the server does not know the job, or the job has not ended in time.
-    """
-    with Federation(kit) as federation:
-        return str(federation.wait(job_id, timeout)["status"])
-
-
 def _read_admin_config(kit: Path) -> dict[str, Any]:
     path = kit / "startup" / "fed_admin.json"
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from rich.text import Text
 from fedswin.config import Job
 from fedswin.data.annotation import Annotation
 from fedswin.data.datalist import read_site, site_folders
+from fedswin.data.folds import in_fold
 from fedswin.data.label_map import read_class_indices
 from fedswin.data.volume import read_volume, read_voxels, require_label_values, require_same_grid
 from fedswin.errors import FedSwinError
@@ -73,15 +74,19 @@ def evaluate(
     Args:
         models: weights files, run folders or folders of folds, each an ensemble, of ``finetune`` jobs.
         sites_dir: the folder of the site folders, or a single one.
-        split: ``test`` or ``validation``.
+        split: ``test`` or ``validation``; the latter as the fold of the models has it.
         progress: called with a line before each case.
 
     Raises:
-        FedSwinError: if a model cannot be loaded or segments nothing, there is no labelled case, or a case cannot
-            be used. Every case is read before the first is scored.
+        FedSwinError: if a model cannot be loaded or segments nothing, the models are of several folds and ``split``
+            is ``validation``, there is no labelled case, or a case cannot be used. Every case is read before the
+            first is scored.
     """
     ensembles = {name: load_ensemble([path]) for name, path in zip(short_names(models), models, strict=True)}
     sites = [read_site(folder) for folder in site_folders(sites_dir).values()]
+    if split == "validation":
+        dealt_as = _shared_deal(ensembles.values())
+        sites = [in_fold(site, dealt_as) for site in sites]
     cases = [
         _Case(site.name, case.image, case.label, case.annotation)
         for site in sites
@@ -143,6 +148,17 @@ class _Case(NamedTuple):
     image: Path
     label: Path
     annotation: Annotation
+
+
+def _shared_deal(ensembles: Iterable[Ensemble]) -> Job:
+    """Return a job that deals training and validation cases as those of all models do."""
+    jobs = [job for ensemble in ensembles for job in ensemble.jobs]
+    if len({None if job.data.fold is None else (job.data.fold, job.data.folds, job.seed) for job in jobs}) > 1:
+        raise FedSwinError(
+            "The models are of several folds, and what is held out of one was trained on in another. Score each fold's "
+            "model by itself, or all on the test cases (--split test)."
+        )
+    return jobs[0]
 
 
 def _check_case(case: _Case, jobs: Sequence[Job]) -> None:

@@ -5,21 +5,14 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from fedswin.weights.dialects import InitialWeights
 from fedswin.weights.file import some
 from fedswin.weights.handover import Handover
 
 
-def show_handover(handover: Handover, source: InitialWeights, console: Console) -> None:
-    """Print what was matched, by part of the network, and the names of what was not.
-
-    Args:
-        handover: the hand-over.
-        source: the weights it was made of.
-        console: where to print.
-    """
+def show_handover(handover: Handover, console: Console) -> None:
+    """Print what was matched, by part of the network, and the names of what was not."""
     console.print(render_handover(handover))
-    for line in describe_unmatched(handover, source):
+    for line in describe_unmatched(handover):
         console.print(line, markup=False)
 
 
@@ -34,7 +27,7 @@ def render_handover(handover: Handover) -> Table:
     return table
 
 
-def describe_unmatched(handover: Handover, source: InitialWeights) -> list[str]:
+def describe_unmatched(handover: Handover) -> list[str]:
     """Say in a line each what is new, unused, of another shape, or left out of the file."""
     lines = [
         f"new, since its shape is {list(found)} in the file and {list(handover.tensors[name].shape)} here: {name}"
@@ -45,6 +38,6 @@ def describe_unmatched(handover: Handover, source: InitialWeights) -> list[str]:
         lines.append(f"new, since the file does not hold them: {some(absent)}")
     if handover.unused:
         lines.append(f"unused, since the model has no place for them: {some(handover.unused)}")
-    if source.buffers:
-        lines.append(f"left out: {source.buffers} integer buffers of the file, since the model has its own")
+    if handover.source and handover.source.buffers:
+        lines.append(f"left out: {handover.source.buffers} integer buffers of the file, since the model has its own")
     return lines

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 from pydantic import Field
 
-from fedswin.durable import written_whole
+from fedswin.durable import write_text_whole
 from fedswin.errors import FedSwinError
 from fedswin.federation import messages
 from fedswin.kits.consortium import SERVER
@@ -144,8 +144,7 @@ class KitProcesses:
 
 def write_record(folder: Path, record: FederationRecord) -> None:
     """Write ``folder/federation.json``, which is whole at any time."""
-    with written_whole(folder / FEDERATION) as file:
-        file.write(f"{record.model_dump_json(indent=2)}\n".encode())
+    write_text_whole(folder / FEDERATION, f"{record.model_dump_json(indent=2)}\n")
 
 
 def kit_environment(record: FederationRecord, kit: str) -> dict[str, str]:

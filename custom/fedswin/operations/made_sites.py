@@ -6,7 +6,9 @@ Beside the site folders lies ``scenario.json``, from which a run takes what its 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from fedswin.errors import FedSwinError, needs_extra
 from fedswin.operations.scenario import Archive, Scenario, load_scenario
 from fedswin.output import refuse_output, staged
 from fedswin.provenance import PROVENANCE, read_provenance
+from fedswin.run_lock import lock_run
 
 _RECORD = "scenario.json"
 _SUFFIXES = (".yaml", ".yml")
@@ -71,16 +74,17 @@ def make_sites(scenario: Scenario, out: Path, *, overwrite: bool = False, consol
     refuse_output(out, overwrite=overwrite, kind="the sites of a scenario", is_kind=_is_made)
     record = scenario.record()
     part = out.with_name(f"{_folder_name(record)}.part")
-    try:
-        with console.status("") as status:
-            notes = _write(scenario, part, status.update)
-    except FedSwinError as error:
-        raise FedSwinError(f"{scenario.path}: {error}") from None
-    with staged(out) as folder:
-        (folder / _RECORD).write_text(f"{json.dumps(record, indent=2)}\n")
-        for site in part.iterdir():
-            site.rename(folder / site.name)
-        part.rmdir()
+    with _held(part.with_suffix(".lock")):
+        try:
+            with console.status("") as status:
+                notes = _write(scenario, part, status.update)
+        except FedSwinError as error:
+            raise FedSwinError(f"{scenario.path}: {error}") from None
+        with staged(out) as folder:
+            (folder / _RECORD).write_text(f"{json.dumps(record, indent=2)}\n")
+            for site in part.iterdir():
+                site.rename(folder / site.name)
+            part.rmdir()
     console.print(f"{out}: {len(site_folders(out))} sites, {', '.join(site_folders(out))}", markup=False)
     for note in notes:
         console.print(f"- {note}", markup=False)
@@ -98,6 +102,16 @@ def _folder_name(record: dict[str, Any]) -> str:
 
 def _is_made(out: Path) -> bool:
     return (out / _RECORD).is_file()
+
+
+@contextmanager
+def _held(lock: Path) -> Iterator[None]:
+    """Keep other processes from making the same sites while the block runs; the lock's folder goes with its end."""
+    with lock_run(lock, after="start again"):
+        try:
+            yield
+        finally:
+            shutil.rmtree(lock)
 
 
 def _refuse_other_scenario(out: Path, scenario: Scenario) -> None:

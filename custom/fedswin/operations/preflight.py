@@ -70,7 +70,7 @@ def plan_initial_state(job: Job, init: Path | None, console: Console) -> Handove
     source = read_initial_weights(path)
     initial = initial_state(job, source, str(path))
     console.print(f"Hand-over from {path} ({source.dialect}): {initial.summary()}", markup=False)
-    show_handover(initial, source, console)
+    show_handover(initial, console)
     return initial
 
 

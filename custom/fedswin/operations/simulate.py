@@ -75,9 +75,11 @@ def simulate(
         FedSwinError: if something about the input is wrong, and then nothing has been written; or if the
             simulation fails, and then ``out/nvflare`` holds the logs, and the run can be resumed.
     """
-    if not resume:
+    if resume:
+        require_run_of(out, job)
+    else:
         refuse_run(out, overwrite=overwrite)
-    elif _is_finished(out, job):
+    if resume and is_finished(out):
         if pictures:
             collect_pictures(out)
         console.print(f"{out} is finished, so there is nothing to resume.", markup=False)
@@ -97,11 +99,6 @@ def simulate(
         if pictures:
             collect_pictures(out)
     update_provenance(out, finished=True)
-
-
-def _is_finished(out: Path, job: Job) -> bool:
-    require_run_of(out, job)
-    return is_finished(out)
 
 
 def _run(

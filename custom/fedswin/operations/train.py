@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from contextlib import closing
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from fedswin.operations.progress import StudyProgress
 from fedswin.outcome import all_rounds_done, forget_outcome, out_of_patience, write_outcome
 from fedswin.provenance import holdings, update_provenance
 from fedswin.run_folder import (
+    JOB,
     Record,
     RunFolder,
     delete_runs,
@@ -48,7 +50,9 @@ log = logging.getLogger(__name__)
 
 def pool_sites(sites: Sequence[Site]) -> Site:
     """Return all sites' cases as one site, as if the scans had been shared."""
-    splits = {split: [case for site in sites for case in site.cases(split)] for split in SPLITS}
+    splits = {
+        split: [replace(case, site=site.name) for site in sites for case in site.cases(split)] for split in SPLITS
+    }
     regions = tuple(region for region in REGIONS if any(region in site.regions for site in sites))
     return Site(POOL, sites[0].folder.parent, splits, regions)
 
@@ -100,9 +104,11 @@ def train(
     about = {**plan.initial.provenance(), "pooled": pooled, **scenario_of(plan.sites)}
     for site in sites:
         console.print(f"{site.name} trains on {training_cases(job, site)} cases", markup=False)
-        _train_site(job, site, plan.initial, runs[site.name], about, resume, console)
+        run = runs[site.name]
+        has_begun = site is sites[0] or (run / JOB).exists()  # they take turns
+        _train_site(job, site, plan.initial, run, about, resume and has_begun, console)
         if pictures:
-            collect_pictures(runs[site.name])
+            collect_pictures(run)
 
 
 def _train_site(
@@ -117,15 +123,17 @@ def _train_site(
         if not resume:
             start_run(out, job)
         describe_run(out, job, "train", sites={site.name: {}}, **about)
-        with library_log(folder / LOG), StudyProgress(job, out, {site.name: folder}, console) as progress:
-            study = _LocalStudy(job, site, initial, out, checkpoint)
+        with (
+            library_log(folder / LOG),
+            StudyProgress(job, out, {site.name: folder}, console) as progress,
+            closing(_LocalStudy(job, site, initial, out, checkpoint)) as study,
+        ):
             for number in range(study.first, job.federation.rounds + 1):
                 study.score(number)
                 progress.update()
                 if study.ends_with(number):
                     break
                 study.train(number)
-            study.close()
         done = number == job.federation.rounds
         write_outcome(out, all_rounds_done(job) if done else out_of_patience(job, number))
         if not done:
@@ -142,8 +150,9 @@ class _LocalStudy:
         self.folder = out / "sites" / site.name
         forget_outcome(out)
         self._run = RunFolder(out, job, first_round=self.first)
-        curve, pictures = partial(self._run.curves.add, site.name), PictureLog(self.folder)
-        self._trainer = SiteTrainer(_without_pull(job), site, Journal(self.folder), curve, pictures=pictures)
+        self._pictures = PictureLog(self.folder)
+        curve = partial(self._run.curves.add, site.name)
+        self._trainer = SiteTrainer(_without_pull(job), site, Journal(self.folder), curve, pictures=self._pictures)
         update_provenance(out, sites={site.name: holdings(job, self._trainer.holdings)})
         self._site = site.name
         self._report: Record = {}
@@ -181,8 +190,9 @@ class _LocalStudy:
         save_whole(self.folder / CHECKPOINT, checkpoint)
 
     def close(self) -> None:
-        """Finish the curves."""
+        """Finish the curves and the pictures."""
         self._run.curves.close()
+        self._pictures.close()
 
 
 def _without_pull(job: Job) -> Job:

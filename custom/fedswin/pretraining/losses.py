@@ -32,7 +32,8 @@ def contrastive_loss(first: Tensor, second: Tensor, temperature: float) -> Tenso
     """
     count = len(first)
     codes = F.normalize(torch.cat([first, second]).float(), dim=1)
-    similarity = codes @ codes.T / temperature
+    with torch.autocast(codes.device.type, enabled=False):  # it would multiply in 16 bits, too few for near views
+        similarity = codes @ codes.T / temperature
     itself = torch.eye(2 * count, dtype=torch.bool, device=codes.device)
     similarity = similarity.masked_fill(itself, float("-inf"))
     partner = torch.arange(2 * count, device=codes.device).roll(count)

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from fedswin import __version__
-from fedswin.durable import written_whole
+from fedswin.durable import write_text_whole
 from fedswin.errors import FedSwinError
 from fedswin.output import refuse_output
 from fedswin.report import curves, tables
@@ -93,8 +93,7 @@ def write_report(groups: Sequence[Group], evaluation: EvaluationFacts | None, ou
     """
     page = render(groups, evaluation)
     try:
-        with written_whole(out) as file:
-            file.write(page.encode())
+        write_text_whole(out, page)
     except OSError as error:
         raise FedSwinError(f"{out}: cannot write the report ({error.strerror}). Choose another folder.") from None
 

@@ -22,16 +22,21 @@ class Ensemble:
     """Segmentation models that see images alike and name the same classes.
 
     Attributes:
-        job: the first model's job; it decides about preprocessing, windows and classes.
+        jobs: of each model.
         models: the networks, in evaluation mode, on ``device``.
         digests: the SHA-256 of each model's tensors.
         device: where the models live.
     """
 
-    job: Job
+    jobs: Sequence[Job]
     models: Sequence[nn.Module]
     digests: Sequence[str]
     device: torch.device
+
+    @property
+    def job(self) -> Job:
+        """The first model's job, which decides about preprocessing, windows and classes."""
+        return self.jobs[0]
 
 
 def load_ensemble(paths: Sequence[Path]) -> Ensemble:
@@ -47,7 +52,8 @@ def load_ensemble(paths: Sequence[Path]) -> Ensemble:
         _require_agreement(paths[0], weights[0].job, path, other.job)
     device = pick_device(weights[0].job)
     models = [_model(loaded, path).to(device) for loaded, path in zip(weights, paths, strict=True)]
-    return Ensemble(weights[0].job, models, [loaded.digest for loaded in weights], device)
+    jobs, digests = [loaded.job for loaded in weights], [loaded.digest for loaded in weights]
+    return Ensemble(jobs, models, digests, device)
 
 
 def model_files(path: Path) -> list[Path]:

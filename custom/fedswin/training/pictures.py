@@ -48,7 +48,15 @@ class PictureLog:
                 log.warning("%s: a picture cannot be drawn (%s). Training goes on.", self._path, error)
             self._complete = False
 
+    def close(self) -> None:
+        """End the thread that writes; the next picture would begin a new file."""
+        if self._writer:
+            self._writer.close()
+            self._writer = None
+
     def _add(self, pictures: Mapping[str, Picture], step: int) -> None:
+        if not pictures:
+            return
         if self._writer is None:
             self._writer = SummaryWriter(str(self._path), purge_step=step)
         for name, picture in pictures.items():

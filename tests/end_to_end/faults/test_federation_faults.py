@@ -23,7 +23,7 @@ from fedswin.config import Job
 from fedswin.errors import FedSwinError
 from fedswin.federation.messages import SITE_DATA_VARIABLE
 from fedswin.kits.consortium import SERVER
-from fedswin.operations.admin import COMPLETED, wait_for_job
+from fedswin.operations.admin import COMPLETED
 from fedswin.operations.fetch import fetch
 from fedswin.operations.studies import delete_studies, list_studies
 from fedswin.operations.submit import submit, submit_next_segment
@@ -82,7 +82,7 @@ def test_one_study_outlives_its_sites_and_its_server(job: Job, data: Path, tmp_p
         federation.start(SERVER)
         federation.wait_until_connected([*SITES, "d"])
         third = submit_next_segment(job, second, federation.lead).job_id
-        assert wait_for_job(third, federation.lead, JOB_SECONDS) == COMPLETED, federation.tails()
+        assert federation.ended(third, JOB_SECONDS) == COMPLETED, federation.tails()
 
         fetch(third, federation.lead, tmp_path / "run")
         with pytest.raises(FedSwinError, match="unfinished study"):
@@ -113,7 +113,7 @@ def check_what_is_kept(federation: RunningFederation, job: Job, study: str) -> N
         delete_studies(folder, [study])
         assert list_studies(folder) == []
     again = submit_next_segment(job, study, federation.lead).job_id
-    assert wait_for_job(again, federation.lead, JOB_SECONDS) != COMPLETED
+    assert federation.ended(again, JOB_SECONDS) != COMPLETED
     with pytest.raises(FedSwinError, match="holds no state of this study"):
         fetch(again, federation.lead, federation.kits.parent / "none")
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from fedswin.checksum import file_sha256
 from fedswin.data.convert.source import Volume
-from fedswin.durable import written_whole
+from fedswin.durable import write_text_whole, written_whole
 
 IMAGES, LABELS, RECORDS = "images", "labels", "records"
 """The folders of a conversion; the last one goes when it is complete."""
@@ -101,8 +101,7 @@ def _write(
         files[f"{part}/{path.name}"] = file_sha256(path)
     spacing = tuple(np.linalg.norm(volume.affine[:3, :3], axis=0).round(_AFFINE_DECIMALS).tolist())
     case = ConvertedCase(name, form, volume.voxels.shape, spacing, volume.notes, voxels, files)
-    with written_whole(record) as file:
-        file.write(json.dumps(asdict(case)).encode())
+    write_text_whole(record, json.dumps(asdict(case)))
     return case
 
 

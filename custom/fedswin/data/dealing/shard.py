@@ -6,16 +6,15 @@ the Decathlon form, whose own splits are pooled and drawn anew.
 
 from __future__ import annotations
 
-import functools
 import json
 import shutil
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from fedswin.checksum import file_sha256
+from fedswin.checksum import Copies
 from fedswin.data.datalist import (
     SHARDS,
     SPLITS,
@@ -168,18 +167,14 @@ def _refuse_output(out: Path, collection: Path, scans: Sequence[Scan], overwrite
 def _kept_patients(scans: Sequence[Scan], keep_test: Path | None) -> tuple[frozenset[str], list[str]]:
     if keep_test is None:
         return frozenset(), []
-    by_size: defaultdict[int, list[Scan]] = defaultdict(list)
-    for scan in scans:
-        by_size[scan.case.image.stat().st_size].append(scan)
-    digest = functools.cache(file_sha256)
+    patient_of = {scan.case.image: scan.case.patient for scan in scans}
+    copies = Copies(patient_of)  # also where a link leads here: a copy of a test image would be as much of a leak
     patients: set[str] = set()
     missing = []
     for site in map(read_site, site_folders(keep_test).values()):
         for image in (case.image for case in site.cases("test")):
-            # Also where a link leads here: a copy of a test image would be as much of a leak.
-            rivals = by_size[image.stat().st_size]
-            same = [scan for scan in rivals if digest(scan.case.image.resolve()) == digest(image.resolve())]
-            patients.update(scan.case.patient for scan in same)
+            same = copies.of(image)
+            patients.update(patient_of[copy] for copy in same)
             if not same:
                 missing.append(f"{site.name}/{image.name}: test in {keep_test}, not in this collection")
     return frozenset(patients), missing

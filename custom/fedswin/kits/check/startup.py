@@ -18,9 +18,15 @@ def check_unaltered(context: Context) -> Iterator[Result]:
         yield Result("manifest", "error", fault.problem, f"{fault.fix}.")
     if not faults:
         manifest = read_manifest(context.kit.folder)
-        found = f"as it was made on {manifest.made} for {manifest.participant}, by the authority {manifest.authority}"
+        found = (
+            f"as it was made on {manifest.made} for {manifest.participant}, under the authority {manifest.authority}"
+        )
         fix = "" if context.authority else "Compare that with what the study lead says; --authority does it for you."
         yield Result("manifest", "ok", found, fix)
+        if manifest.signed_by == "participant":  # so could whoever has had the kit, and with it its key, on the way
+            found = f"the manifest is signed with the key of {manifest.participant} itself, by 'fedswin adopt'"
+            fix = "That is right if the key was made here. If the kit was sent to you, do not start it: it was altered."
+            yield Result("manifest", "warning", found, fix)
 
 
 def check_place(context: Context) -> Iterator[Result]:
