@@ -31,6 +31,7 @@ pytestmark = pytest.mark.end_to_end
 PLANS = sorted((Path(__file__).parents[2] / "simulator" / "plans").glob("*.yaml"))
 _COMMAND = [sys.executable, "-c", "from fedswin.cli import main; main()", "experiment"]
 _CHEAPEST = ("local", "central", "federated")
+_FIVE = ("LUNA16", "TCIA_COVID19", "HNSCC", "TCIA_COLON", "LIDC_IDRI")
 _STEPS = {"federation.rounds": 1, "federation.local_steps": 2, "trainer.cpu_threads": 1, "trainer.warmup_steps": 0}
 _LEAST = {"model.feature_size": 12, "data.roi": [64, 32, 32], "data.spacing": [3, 3, 3], "trainer.batch_size": 1}
 _LEAST_PRETRAINING = {
@@ -175,10 +176,14 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The collections that plans name, generated."""
     folder = tmp_path_factory.mktemp("data")
     write_collection(folder / "real_ct", {"sarcoma": (6, 0), "unlabelled": (0, 1), "organs": (0, 1)})
-    write_collection(folder / "five", {"luna16": (0, 1), "hnscc": (0, 1)})
+    write_collection(folder / "five", dict.fromkeys(_FIVE, (0, 1)))
     write_decathlon(folder / "decathlon" / "Task03_Liver")
-    variables = {"REAL_CT": "real_ct", "FIVE_DATASETS": "five", "DECATHLON": "decathlon"}
-    return {f"FEDSWIN_{name}": str(folder / place) for name, place in variables.items()}
+    places = {
+        "FEDSWIN_REAL_CT": "real_ct",
+        "FEDSWIN_DECATHLON": "decathlon",
+        **{name: f"five/{name}" for name in _FIVE},
+    }
+    return {name: str(folder / place) for name, place in places.items()}
 
 
 def write_decathlon(folder: Path) -> None:

@@ -16,7 +16,7 @@ from fedswin.experiments.plan import load_plan
 PLANS = Path(__file__).parents[2] / "simulator" / "plans"
 PINNED = {
     "figure_6": ("794efb99a3458c93", "f6cb094a91e4f198"),
-    "figure_6_decathlon": ("51dcf3c9535fdf0d", "82ab198115a5e9eb"),
+    "figure_6_decathlon": ("c22d3a110adc1ae9", "86b57de4d0655e46"),
     "figure_7": ("113a1436276a3187", "2087813f47bb4606"),
     "figure_8": ("f718e6e4cb1a4038", "2dbc62a359075810"),
     "phantoms": ("f718e6e4cb1a4038", "648177190b8c06b4"),

@@ -88,11 +88,11 @@ def test_runs_are_compared_with_scratch_at_the_same_amount_of_labels() -> None:
     assert gain.mean == pytest.approx(0.2)
 
 
-def test_only_axes_with_several_values_say_something() -> None:
+def test_beside_the_arm_only_axes_with_several_values_say_something() -> None:
     rows = [row(cell, {"a/1": 0.5}) for cell in (CELL, FEDERATED, seeded(FEDERATED, 1), replace(FEDERATED, labels=2))]
     assert varying_axes(rows) == ["labels", "arm"]
 
 
 def test_a_plan_with_and_without_a_hospital_varies_who_is_left_out() -> None:
     rows = [row(replace(CELL, left_out=left_out), {"a/1": 0.5}) for left_out in ("", "b")]
-    assert varying_axes(rows) == ["left_out"]
+    assert varying_axes(rows) == ["left_out", "arm"]

@@ -83,11 +83,11 @@ def from_scratch(cell: Cell) -> Cell:
 
 
 def varying_axes(rows: Sequence[Row]) -> list[str]:
-    """Return the axes that say something of a run: those with several values, the seed apart."""
+    """Return the axes that say something of a run: the arm, and those with several values, the seed apart."""
     of_rows = {axis: {getattr(row.cell, axis) for row in rows} for axis in AXES if axis != "seed"}
     for axis in ("objective", "cases"):
         of_rows[axis] -= {""}  # from scratch
-    return [axis for axis, values in of_rows.items() if len(values) > 1]
+    return [axis for axis, values in of_rows.items() if axis == "arm" or len(values) > 1]
 
 
 def _summary(cell: Cell, rows: Sequence[Row], scratch: Sequence[Row]) -> Summary:
