@@ -54,7 +54,7 @@ def make_job(name: str = "tiny_study", **federation: Any) -> Job:
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFederation]:
     folder = tmp_path_factory.mktemp("refusals")
     data = tiny.write_sites(folder / "data", dict.fromkeys((*SITES, SPARE), 1))
-    policies = {STRICT: "studies: [tiny_*]\n", OPEN: "code_in_jobs: true\n"}
+    policies = {STRICT: "jobs: [tiny_*]\n", OPEN: "code_in_jobs: true\n"}
     where = {name: data / name for name in SITES}
     with run_federation(folder, where, [SPARE], code_in_jobs=True, policies=policies) as running:
         yield running

@@ -78,7 +78,7 @@ def change(app: Path, edit: Callable[[dict[str, Any]], object]) -> None:
 
 def test_an_exported_job_is_taken(deploy: Deploy, app: Path) -> None:
     assert deploy(app) == ""
-    assert deploy(app, "studies: ['demo_*']") == ""
+    assert deploy(app, "jobs: ['demo_*']") == ""
 
 
 def test_a_kit_that_nvflare_prepared_for_containers_has_its_default_alone(deploy: Deploy, app: Path, kit: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_kit_that_nvflare_prepared_for_containers_has_its_default_alone(deploy
 
 
 def test_a_job_of_another_name_is_refused(deploy: Deploy, app: Path) -> None:
-    assert deploy(app, "studies: [finetune_*]") == "this site takes no part in jobs called 'demo_pretrain'"
+    assert deploy(app, "jobs: [finetune_*]") == "this site takes no part in jobs called 'demo_pretrain'"
 
 
 def test_code_needs_the_submitters_right_and_the_sites_consent(deploy: Deploy, app: Path) -> None:

@@ -20,16 +20,16 @@ def test_a_kit_without_the_file_has_the_defaults_which_let_no_code_in(tmp_path: 
     policy = load_site_policy(tmp_path)
     assert policy == SitePolicy()
     assert not policy.code_in_jobs
-    assert policy.allows_study("anything")
+    assert policy.allows_job("anything")
     assert policy.allows_scalar("dice_liver")
 
 
 def test_what_the_file_says_holds(tmp_path: Path) -> None:
-    text = "data: ct\nstudies: [pretrain, 'finetune_*']\nscalars: [loss, dice*]\ngpus: 2\nmin_cases: 5\n"
+    text = "data: ct\njobs: [pretrain, 'finetune_*']\nscalars: [loss, dice*]\ngpus: 2\nmin_cases: 5\n"
     policy = load_site_policy(kit(tmp_path, text))
     assert policy.data == tmp_path / "ct"
     names = ["pretrain", "finetune_btcv", "pretrain_reference", "Pretrain"]
-    assert [policy.allows_study(name) for name in names] == [True, True, False, False]
+    assert [policy.allows_job(name) for name in names] == [True, True, False, False]
     assert [policy.allows_scalar(name) for name in ("loss", "dice_liver", "rotation")] == [True, True, False]
     assert (policy.gpus, policy.min_cases) == (2, 5)
 

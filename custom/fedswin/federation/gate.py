@@ -68,7 +68,7 @@ def _judge(workspace: Workspace, job_id: str, meta: dict[str, Any]) -> str:
         )
     else:
         refusal = _judge_classes(Path(workspace.get_resources_file_path()), app)
-    return refusal or _judge_gpus(policy, meta, workspace.site_name) or _judge_study(policy, app)
+    return refusal or _judge_gpus(policy, meta, workspace.site_name) or _judge_name(policy, app)
 
 
 def _judge_classes(resources: Path, app: Path) -> str:
@@ -84,13 +84,13 @@ def _judge_gpus(policy: SitePolicy, meta: dict[str, Any], site: str) -> str:
     return f"it asks for {wanted} GPUs, and this site gives {policy.gpus} at most" if wanted > policy.gpus else ""
 
 
-def _judge_study(policy: SitePolicy, app: Path) -> str:
+def _judge_name(policy: SitePolicy, app: Path) -> str:
     try:
         job = load_job(app / "config" / messages.JOB_FILE)
     except FedSwinError:
         log.exception("The job's settings cannot be read")
         return f"its settings cannot be read by the fedswin installed here, version {__version__}"
-    return "" if policy.allows_study(job.name) else f"this site takes no part in jobs called '{job.name}'"
+    return "" if policy.allows_job(job.name) else f"this site takes no part in jobs called '{job.name}'"
 
 
 def _class_paths(config: Any) -> Iterator[str]:

@@ -21,8 +21,8 @@ class SitePolicy(Section):
 
     data: Path | None = None
     """The site's data folder, which the environment variable ``FEDSWIN_SITE_DATA`` goes before."""
-    studies: list[str] = Field(default_factory=lambda: ["*"])
-    """Names of the jobs that may run here; ``*`` and ``?`` stand for any text and any character."""
+    jobs: list[str] = Field(default_factory=lambda: ["*"])
+    """The ``name`` of the jobs that may run here; ``*`` and ``?`` stand for any text and any character."""
     code_in_jobs: bool = False
     """Whether a job may bring code."""
     gpus: Annotated[int, Field(ge=0)] = 0
@@ -34,14 +34,14 @@ class SitePolicy(Section):
     min_cases: Annotated[int, Field(ge=1)] = 1
     """A job that finds fewer training cases does not train here."""
     scalars: list[str] = Field(default_factory=lambda: ["*"])
-    """Names of the metrics and losses that may leave, with ``*`` and ``?`` as in ``studies``."""
+    """Names of the metrics and losses that may leave, with ``*`` and ``?`` as in ``jobs``."""
 
     pictures: bool = True
     """Whether pictures of a validation case are drawn in the site's own study folder; no job can have them sent."""
 
-    def allows_study(self, name: str) -> bool:
+    def allows_job(self, name: str) -> bool:
         """Whether a job with this name may run here."""
-        return _matches(name, self.studies)
+        return _matches(name, self.jobs)
 
     def allows_scalar(self, name: str) -> bool:
         """Whether a metric or a loss with this name may leave."""

@@ -98,7 +98,7 @@ def test_rules_that_cannot_be_read(server: Path) -> None:
 
 
 def test_the_policy_says_what_it_allows_or_what_is_wrong_with_it(site: Path) -> None:
-    (site / "local" / "site.yaml").write_text("studies: [abdominal_*]\ngpus: 2\n")
+    (site / "local" / "site.yaml").write_text("jobs: [abdominal_*]\ngpus: 2\n")
     (result,) = run(check_policy, site)
     assert result.found == "jobs named abdominal_* may run, on 2 GPUs at most, and may not bring code"
     (site / "local" / "site.yaml").write_text("gpu: 2\n")

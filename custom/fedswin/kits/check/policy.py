@@ -21,5 +21,5 @@ def check_policy(context: Context) -> Iterator[Result]:
     policy = load_site_policy(context.kit.folder)
     there = "" if (context.kit.folder / SITE_POLICY).exists() else f"no {SITE_POLICY}, so the defaults hold: "
     code = "may" if policy.code_in_jobs else "may not"
-    jobs = f"jobs named {', '.join(policy.studies)} may run, on {policy.gpus} GPUs at most, and {code} bring code"
+    jobs = f"jobs named {', '.join(policy.jobs)} may run, on {policy.gpus} GPUs at most, and {code} bring code"
     yield Result("policy", "ok", f"{there}{jobs}")
