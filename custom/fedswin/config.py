@@ -1,4 +1,7 @@
-"""Every setting of a job, typed, with the paper's value as default.
+"""Every setting of a job, typed. Defaults are the paper's pre-training, where it gives a value.
+
+A fine-tuning job sets what the paper leaves to its supplement, or it gets the values of pre-training: ``data.spacing``,
+``data.hu_window``, ``trainer.learning_rate``, ``federation.rounds`` and ``federation.local_steps``.
 
 A job file is YAML with the sections below; an unknown key is refused with the nearest name. "Paper" is
 Tang et al., "Self-Supervised Pre-Training of Swin Transformers for 3D Medical Image Analysis", CVPR 2022.
@@ -43,9 +46,10 @@ class DataSettings(Section):
     """The modality of each channel, in the image's order. ``CT`` is windowed; every other modality is scaled to mean 0
     and standard deviation 1 over its voxels above 0."""
     spacing: tuple[float, float, float] | None = None
-    """Voxel size in mm along R, A and S after resampling; null keeps the image's own."""
+    """Voxel size in mm along R, A and S after resampling; null keeps the image's own, as the paper's code does
+    in pre-training."""
     hu_window: tuple[float, float] = (-1000.0, 1000.0)
-    """Hounsfield units mapped to 0 and 1; values outside are clipped."""
+    """Hounsfield units mapped to 0 and 1; values outside are clipped. The default is that of pre-training."""
     roi: tuple[Positive, Positive, Positive] = (96, 96, 96)
     """Size of a sub-volume in voxels along R, A and S."""
     folds: Annotated[int, Field(ge=2)] = 5
@@ -101,7 +105,9 @@ class PretrainingSettings(Section):
     """Noise in ``cutout_rate`` of the voxels (paper), or in up to as many, and then as many again swapped with
     another view (reference code)."""
     temperature: Annotated[float, Field(gt=0)] = 0.5
+    """Of the contrastive loss (paper, equation 5); the paper gives no value, and this is the reference code's."""
     embedding_size: Positive = 512
+    """Length of the vectors that the contrastive loss compares (paper, section 5.2)."""
     reconstruction_head: Literal["transposed", "deconv5", "vae"] = "transposed"
     """One transposed convolution (paper); five transposed ones of x2, an eighth of its parameters at C=48; or five
     stages of convolution, instance norm and upsampling (reference code)."""
@@ -163,7 +169,8 @@ class SegmentationSettings(Section):
 
 
 class AugmentationSettings(Section):
-    """Probabilities and sizes of the fine-tuning augmentations."""
+    """Probabilities of the fine-tuning augmentations: a flip, for each axis; one to three quarter turns, in a plane
+    whose sides are equal; intensity times 0.9 to 1.1; and plus -0.1 to 0.1, where the HU window is 0 to 1."""
 
     flip: Annotated[float, Field(ge=0, le=1)] = 0.2
     rotate90: Annotated[float, Field(ge=0, le=1)] = 0.2
@@ -178,8 +185,10 @@ class TrainerSettings(Section):
     """Sub-volumes a step, in each of a site's trainer processes; in pre-training each gives two views."""
     learning_rate: Annotated[float, Field(gt=0)] = 4e-4
     betas: tuple[float, float] = (0.9, 0.999)
+    """Of AdamW; the first is the paper's momentum."""
     weight_decay: NotNegative = 1e-5
     warmup_steps: Annotated[int, Field(ge=0)] = 500
+    """Optimizer steps of the whole study, not of each round."""
     gradient_clip: Annotated[float, Field(gt=0)] | None = 1.0
     """Largest norm of the gradient; null switches clipping off."""
     amp: bool = True
@@ -187,6 +196,7 @@ class TrainerSettings(Section):
     compile: bool = False
     """Train with ``torch.compile``. The first step takes minutes, on a CPU the more so, where it gains little."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """``auto`` is a GPU if the process sees one. ``fedswin simulate`` shows it those of ``--gpus``, or none."""
     cpu_threads: Positive | None = None
     """CPU threads of each of a site's trainer processes; null shares the cores among the sites on this machine."""
 
@@ -198,6 +208,7 @@ class AggregationSettings(Section):
     """The weighted mean (McMahan et al., 2017), or the mean of each parameter without its ``trim`` smallest and largest
     values (Yin et al., 2018), which weighs all sites alike."""
     trim: Positive = 1
+    """How many values a trimmed mean leaves out at either end; it needs more than twice as many sites."""
     weights: Literal["cases", "steps", "uniform"] = "cases"
     """What a site weighs in the mean: its training cases, the optimizer steps it made, or 1."""
     optimizer: Literal["none", "fedavgm", "fedadam"] = "none"
@@ -227,7 +238,8 @@ class FederationSettings(Section):
 
     rounds: Positive = 900
     local_steps: Positive = 500
-    """Optimizer steps of a site in one round; rounds x local_steps is the study's length."""
+    """Optimizer steps of a site in one round; rounds x local_steps is the study's length, by default that of the
+    paper's pre-training."""
     min_sites: Positive = 1
     """The quorum: a round with fewer updates keeps the old model, and counts as failed."""
     sites: list[str] | None = None

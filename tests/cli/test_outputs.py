@@ -66,6 +66,9 @@ def test_shard_as_a_command(study: Path, fedswin: Command) -> None:
     code, shown, _ = fedswin("data", "shard", "collection", "out", "--by", "source", "--copy")
     assert (code, "│ north │        3 │        1 │          1 │    1 │" in shown) == (0, True), shown
     assert "2.00 (2.00-2.00)" in shown
+    whole = ["--by", "source", "--validation", "0", "--test", "0"]
+    code, shown, _ = fedswin("data", "shard", "collection", "whole", *whole)
+    assert (code, "│ north │        3 │        3 │          0 │    0 │" in shown) == (0, True), shown
     code, shown, _ = fedswin(
         "data", "shard", "collection", "skewed", "--by", "dirichlet", "--alpha", "0.3", "--sites", "2"
     )

@@ -138,7 +138,7 @@ def test_the_list_of_checksums_is_one_that_sha256sum_reads(tmp_path: Path) -> No
 
 def test_a_job_that_goes_on_is_not_fetched_unless_waited_for(tmp_path: Path, server: type[FakeFederation]) -> None:
     server.status = "RUNNING"
-    with pytest.raises(FedSwinError, match="Job id is running"):
+    with pytest.raises(FedSwinError, match=r"Job id is running\. .*add --wait"):
         fetch("id", tmp_path, tmp_path / "run")
     assert not list(tmp_path.iterdir())
     fetch("id", tmp_path, tmp_path / "run", wait=True)

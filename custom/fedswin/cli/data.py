@@ -28,7 +28,7 @@ def phantom(
     sites: Annotated[int, typer.Option(help="Number of hospitals.", min=1)] = 3,
     volumes: Annotated[int, typer.Option(help="Volumes of a hospital, on average.", min=3)] = 6,
     seed: Annotated[int, typer.Option(help="The same seed writes the same bytes.", min=0)] = 0,
-    spacing: Annotated[float, typer.Option(help="Typical voxel size in mm.", min=1.0)] = 3.0,
+    spacing: Annotated[float, typer.Option(help="Typical voxel size in mm.", min=0.5, max=6)] = 3.0,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write synthetic abdominal CT of several hospitals, with the 13 organs of BTCV.
@@ -121,7 +121,9 @@ def shard(
     only: Annotated[str | None, typer.Option(help="Glob on <source>/<case>, such as 'sarcoma/*'.")] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the images instead of linking them.")] = False,
     keep_test: Annotated[Path | None, typer.Option(help="What is test in this folder is test here too.")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    validation: Annotated[float, typer.Option(help="The share of a site's patients for validation.")] = 0.2,
+    test: Annotated[float, typer.Option(help="The share of a site's patients for test.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Draws which patient goes where, and the splits.", min=0)] = 0,
     plot: Annotated[Path | None, typer.Option(help="Write a PNG: who holds which classes and voxel sizes.")] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -152,6 +154,8 @@ def shard(
             copy=copy,
             keep_test=keep_test,
             seed=seed,
+            validation=validation,
+            test=test,
             plot=plot,
             overwrite=overwrite,
             progress=status.update,

@@ -22,7 +22,7 @@ def evaluate(
     ],
     data: SitesOption,
     out: OutOption,
-    split: Annotated[Literal["test", "validation"], typer.Option()] = "test",
+    split: Annotated[Literal["test", "validation"], typer.Option(help="Which cases are scored.")] = "test",
     overwrite: OverwriteOption = False,
 ) -> None:
     """Score segmentation models on every site's cases: Dice, HD95 and NSD of models by sites, a row for each case.
@@ -74,7 +74,7 @@ def export(
         Literal["encoder", "swinvit", "bundle", "torchscript", "onnx"] | None, typer.Option(help="The form.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="What to write; it must not exist.")] = None,
-    which: Annotated[Literal["best", "last"], typer.Option()] = "best",
+    which: Annotated[Literal["best", "last"], typer.Option(help="The best or the last model.")] = "best",
     overwrite: OverwriteOption = False,
     verify: Annotated[
         Path | None, typer.Option("--verify", help="Only check that this file holds the run's best or last model.")

@@ -46,7 +46,7 @@ def fetch(
     with staged(out) as run, Federation(kit) as federation, tempfile.TemporaryDirectory(dir=run.parent) as folder:
         about = federation.wait(job_id, timeout) if wait else federation.job(job_id)
         if not has_ended(about):
-            raise FedSwinError(f"Job {job_id} is {about['status'].lower()}. Fetch it when it has ended, or wait.")
+            raise FedSwinError(f"Job {job_id} is {about['status'].lower()}. Fetch it when it has ended, or add --wait.")
         arrange_run(job_id, _download(federation, job_id, about, Path(folder)), run)
     outcome = read_outcome(out)
     if not (outcome and outcome.is_final):
