@@ -8,15 +8,17 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+import yaml
 
-from fedswin.config import Job, load_job
+from fedswin.config import Job, load_job, parse_job
 from fedswin.data.check import Demands, check_site
 from fedswin.data.datalist import Case, Site, read_site, write_datalist
 from fedswin.data.loading import Volumes
 from fedswin.tasks import build_task
 from fedswin.training.trainer import Trainer
 
-JOBS = sorted((Path(__file__).parents[1] / "jobs").rglob("*.yaml"))
+FOLDER = Path(__file__).parents[1] / "jobs"
+JOBS = sorted(FOLDER.rglob("*.yaml"))
 SHAPE = (66, 66, 34)
 SMALL = ["model.feature_size=12", "trainer.batch_size=2", "data.spacing=[2,2,2]"]
 
@@ -59,6 +61,12 @@ def test_the_job_runs_for_a_step(path: Path, tmp_path: Path) -> None:
     losses = Trainer(task, job, torch.device("cpu")).run(1, 1)
     assert np.isfinite(losses["loss"])
     assert any(not torch.equal(old, new) for old, new in zip(before, task.model.parameters(), strict=True))
+
+
+def test_the_job_in_the_page_can_be_read() -> None:
+    page = (FOLDER / "README.md").read_text()
+    job = parse_job(yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0]), "jobs/README.md")
+    assert job.segmentation.known_values == {0, 1, 2, 3}
 
 
 def test_the_names_of_jobs_are_the_names_of_their_files() -> None:

@@ -28,7 +28,7 @@ def experiment(
     OUT/PLAN.csv gets a row when a run is finished, and at the end PLAN.md and PLAN.svg show it. Called again, it goes
     on with what was cut off. The runs lie in OUT/runs, which may be deleted.
 
-    Example: fedswin experiment simulator/plans/phantoms.yaml --out simulator/results --only seed=0
+    Example: fedswin experiment simulator/plans/phantoms.yaml --out runs/experiments --only seed=0
     """
     from fedswin.experiments.experiment import chosen_cells, run_experiment
     from fedswin.experiments.plan import load_plan
