@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tensorboard.summary.writer import event_file_writer
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +15,9 @@ def real_ct() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{folder} is absent: it holds the real CT that this test reads")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def event_files_in_order() -> None:
+    """Give the numbers of event files as many digits: those of one second are read in the order of their names."""
+    event_file_writer._global_uid = event_file_writer.AtomicCounter(10**6)

@@ -17,7 +17,8 @@ from fedswin import provenance
 from fedswin.code_version import code_version
 from fedswin.errors import FedSwinError
 from fedswin.provenance import PROVENANCE, holdings, read_provenance, update_provenance, write_provenance
-from fedswin.run_folder import RunFolder, describe_run, round_record
+from fedswin.records import round_record
+from fedswin.run_folder import RunFolder, describe_run
 from fedswin.weights.file import load_weights
 
 JOB = tiny.job(tiny.FINETUNE)

@@ -1,12 +1,10 @@
-"""The run folder: the score of a round, the best model, and files that outlive writers and full disks."""
+"""The run folder: the best model, and files that outlive writers and full disks."""
 
 from __future__ import annotations
 
 import errno
-import itertools
 import json
 import os
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +15,9 @@ from torch.utils.tensorboard import SummaryWriter
 from end_to_end import tiny
 from fedswin.errors import FedSwinError
 from fedswin.provenance import write_provenance
-from fedswin.run_folder import (
-    METRICS,
-    RunFolder,
-    delete_runs,
-    read_records,
-    refuse_run,
-    round_record,
-    start_run,
-)
+from fedswin.records import METRICS, read_records, round_record
+from fedswin.run_folder import RunFolder, delete_runs, refuse_run, start_run
 from fedswin.run_lock import LOCK, lock_run
-from fedswin.training.scores import validation_of
 from fedswin.weights.file import Weights, load_weights
 from full_disk import fill_up
 
@@ -36,54 +26,6 @@ JOB = tiny.job(tiny.PRETRAIN)
 
 def site(cases: int, **metrics: float | None) -> dict[str, object]:
     return {"metrics": metrics, "validation_cases": cases}
-
-
-def test_each_metric_is_the_mean_over_the_sites_that_have_it() -> None:
-    record = round_record(1, "ok", {"a": site(3, loss=1.0, rotation=2.0), "b": site(1, loss=5.0), "c": site(0)})
-    assert record["global"] == {"loss": 2.0, "rotation": 2.0}
-
-
-def test_the_mean_is_the_same_in_any_order_of_the_sites() -> None:
-    sites = {name: site(1, loss=loss) for name, loss in {"a": 0.1, "b": 0.2, "c": 0.3}.items()}
-    orders = [round_record(1, "ok", dict(order))["global"] for order in itertools.permutations(sites.items())]
-    assert all(found == orders[0] for found in orders)
-
-
-def test_dice_does_not_favour_the_class_that_most_sites_have_annotated() -> None:
-    """Three sites annotate nothing but the easy liver, so the mean of the sites' own Dice would hide the spleen."""
-    livers = {f"liver_{n}": site(4, dice=0.9, dice_liver=0.9) for n in range(3)}
-    both = {"both": site(4, dice=0.5, dice_liver=0.9, dice_spleen=0.1)}
-    found = round_record(2, "ok", {**livers, **both})["global"]
-    assert found == pytest.approx({"dice": 0.5, "dice_liver": 0.9, "dice_spleen": 0.1})
-
-
-def test_where_all_sites_show_all_classes_dice_is_the_mean_over_the_cases() -> None:
-    sites = {"a": site(3, dice=0.5, dice_x=0.4, dice_y=0.6), "b": site(1, dice=0.9, dice_x=1.0, dice_y=0.8)}
-    assert round_record(0, "initial", sites)["global"]["dice"] == pytest.approx((3 * 0.5 + 0.9) / 4)
-
-
-def test_a_class_that_no_validation_case_shows_is_left_out() -> None:
-    found = round_record(0, "initial", {"a": site(2, dice=0.5, dice_x=0.5, dice_y=None)})["global"]
-    assert found == {"dice": 0.5, "dice_x": 0.5}
-
-
-def test_the_pooled_score_is_that_of_all_cases_in_one_place() -> None:
-    """Site a has four cases, one of which shows class x; site b has two, which both do."""
-    x, y = {"a": [0.9], "b": [0.1, 0.2]}, {"a": [0.5, 0.6, 0.7, 0.8], "b": [0.3, 0.4]}
-    cases = {name: [*zip_longest(x[name], y[name])] for name in x}
-    found = round_record(1, "ok", {name: scored_site(pairs) for name, pairs in cases.items()})
-    assert found["pooled"] == {"dice_x": pytest.approx(1.2 / 3), "dice": pytest.approx((1.2 / 3 + 3.3 / 6) / 2)}
-    assert found["global"]["dice_x"] == pytest.approx((4 * 0.9 + 2 * 0.15) / 6)
-    assert found["global"]["dice_y"] == pytest.approx(3.3 / 6)
-
-
-def scored_site(pairs: list[tuple[float | None, float | None]]) -> dict[str, Any]:
-    found = validation_of([{"dice_x": a, "dice_y": b} for a, b in pairs])
-    return {**found._asdict(), "validation_cases": len(pairs)}
-
-
-def test_nothing_is_pooled_where_every_case_has_every_score() -> None:
-    assert "pooled" not in round_record(1, "ok", {"a": site(3, loss=1.0), "b": site(1, loss=5.0)})
 
 
 def model(number: float) -> dict[str, torch.Tensor]:
@@ -143,18 +85,6 @@ def test_a_best_model_whose_record_is_lost_stays_the_best(tmp_path: Path) -> Non
 def test_a_resumed_study_counts_the_rounds_without_gain_from_its_records(tmp_path: Path) -> None:
     close_rounds(RunFolder(tmp_path, JOB), {0: 3.0, 1: 1.0, 2: 2.0, 3: 2.0, 4: 2.0})
     assert RunFolder(tmp_path, JOB, first_round=4).selection.without_gain == 2
-
-
-def test_records_are_read_whole_wherever_their_writer_was_cut_off(tmp_path: Path) -> None:
-    path = tmp_path / METRICS
-    lines = [json.dumps(round_record(number, "ok", {})).encode() + b"\n" for number in range(2)]
-    content = b"".join(lines)
-    for cut in range(len(content) + 1):
-        path.write_bytes(content[:cut])
-        whole = content[:cut].count(b"\n")
-        assert rounds(tmp_path) == list(range(whole))
-        path.write_bytes(content[:cut] + b"\n" + lines[0])
-        assert rounds(tmp_path)[-1] == 0
 
 
 def test_resuming_removes_a_torn_line_and_writes_on_after_the_last_whole_one(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedswin.run_folder import Record, round_record
+from fedswin.records import Record, round_record
 from fedswin.selection import Selection
 
 Mode = Literal["min", "max"]

@@ -19,7 +19,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from fedswin.config import Job
 from fedswin.flat_settings import flat_settings
-from fedswin.provenance import attendance
+from fedswin.records import attendance
 
 TENSORBOARD = "tensorboard"
 """The folder of the curves, in a run folder."""

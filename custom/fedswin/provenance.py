@@ -109,17 +109,6 @@ def _count(value: Any) -> int:
     return value if is_count(value) else 0
 
 
-def attendance(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return who took part in the round that made the global model of ``record``, a line of ``metrics.jsonl``."""
-    return {
-        "round": record["round"],
-        "answered": [name for name, site in record["sites"].items() if "weight" in site],
-        "refused": [entry["site"] for entry in record["refused"]],
-        "late": [entry["site"] for entry in record["late"]],
-        "missing": list(record["missing"]),
-    }
-
-
 def versions() -> dict[str, str]:
     """Return the versions of FedSwin and of what the numbers depend on."""
     others = {name: version(name) for name in ("nvflare", "torch", "monai", "numpy", "nibabel")}

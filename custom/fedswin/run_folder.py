@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +20,18 @@ from fedswin.outcome import OUTCOME
 from fedswin.output import refuse_output
 from fedswin.provenance import (
     PROVENANCE,
-    attendance,
     note_process,
     read_provenance,
     update_provenance,
     versions,
     write_provenance,
 )
+from fedswin.records import METRICS, Record, attendance, read_records
 from fedswin.run_lock import LOCK, lock_runs
 from fedswin.selection import Selection
-from fedswin.training.scores import global_scores, pooled_scores
 from fedswin.weights.file import Weights, load_weights, resolve_weights, save_weights
 
-METRICS = "metrics.jsonl"
 JOB = "job.yaml"
-
-Record = dict[str, Any]
-"""A line of ``metrics.jsonl``; line r is about global model r, 0 being the initial one."""
 
 
 class RunFolder:
@@ -115,45 +110,6 @@ class RunFolder:
     def _stored(self, name: str) -> Weights | None:
         path = resolve_weights(self.folder, name)
         return load_weights(path) if path.exists() else None
-
-
-def round_record(round_number: int, status: str, sites: Mapping[str, Record], **more: Any) -> Record:
-    """Return the line about global model ``round_number``.
-
-    Args:
-        round_number: r.
-        status: ``initial``, ``ok`` or ``failed``.
-        sites: what each site said: ``metrics`` of model r, and ``train``, ``weight``, ``cases`` … of the
-            round that made it.
-        more: ``refused``, ``late`` and ``missing``.
-    """
-    scores, pooled = global_scores(sites), pooled_scores(sites)
-    differing = {name: value for name, value in pooled.items() if value != scores.get(name)}
-    return {
-        "round": round_number,
-        "status": status,
-        "global": scores,
-        **({"pooled": differing} if differing else {}),
-        "sites": dict(sites),
-        **{key: more.get(key, []) for key in ("refused", "late", "missing")},
-    }
-
-
-def read_records(run: Path) -> list[Record]:
-    """Return the lines of ``metrics.jsonl`` of a run.
-
-    A line that is still being written, or that its writer did not live to complete, is left out.
-    """
-    path = run / METRICS
-    return list(_whole_records(path.read_bytes())) if path.exists() else []
-
-
-def _whole_records(content: bytes) -> Iterator[Record]:
-    for line in content.split(b"\n")[:-1]:
-        try:
-            yield json.loads(line)
-        except ValueError:  # torn: no part of a record is itself a record
-            continue
 
 
 def refuse_run(out: Path, *, overwrite: bool) -> None:

@@ -18,7 +18,7 @@ from fedswin.benchmarks.server import MEGABYTE, all_held, model, served_study
 from fedswin.benchmarks.setup import Setup
 from fedswin.config import Job
 from fedswin.data.datalist import read_site
-from fedswin.run_folder import read_records
+from fedswin.records import read_records
 
 pytestmark = pytest.mark.filterwarnings("ignore:NvImgCodecPydicomReader")
 

@@ -12,7 +12,7 @@ from end_to_end import tiny
 from end_to_end.faults.injection import Fault, assert_happened, environment
 from end_to_end.simulation import RunningSimulation
 from fedswin.operations.simulate import simulate
-from fedswin.run_folder import read_records
+from fedswin.records import read_records
 from fedswin.weights.file import load_weights
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.long]

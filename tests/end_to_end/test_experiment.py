@@ -24,7 +24,7 @@ from fedswin.experiments.experiment import RUNS
 from fedswin.experiments.plan import Plan, load_plan
 from fedswin.experiments.rows import Row, read_rows
 from fedswin.operations.evaluate import evaluate, matrix
-from fedswin.run_folder import read_records
+from fedswin.records import read_records
 
 pytestmark = pytest.mark.end_to_end
 

@@ -15,7 +15,7 @@ import pytest
 from end_to_end import tiny
 from fedswin.operations.kit_processes import KitProcesses
 from fedswin.operations.process_family import MARK_VARIABLE
-from fedswin.run_folder import read_records
+from fedswin.records import read_records
 
 SITES = ("a", "b")
 

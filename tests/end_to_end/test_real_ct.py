@@ -13,7 +13,7 @@ from fedswin.data.datalist import read_site
 from fedswin.data.dealing.shard import shard
 from fedswin.operations.evaluate import evaluate, matrix
 from fedswin.operations.simulate import simulate
-from fedswin.run_folder import read_records
+from fedswin.records import read_records
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.long]
 

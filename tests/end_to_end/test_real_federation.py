@@ -23,7 +23,7 @@ from fedswin.operations.jobs import abort_job, list_jobs
 from fedswin.operations.monitor import JobSource, watch
 from fedswin.operations.study_table import record_line
 from fedswin.operations.submit import submit
-from fedswin.run_folder import Record, read_records
+from fedswin.records import Record, read_records
 from fedswin.weights.file import load_weights
 from fedswin.weights.handover import initial_state
 

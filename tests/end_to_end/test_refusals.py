@@ -31,7 +31,7 @@ from fedswin.operations.admin import COMPLETED, Federation
 from fedswin.operations.decisions import decisions
 from fedswin.operations.fetch import fetch
 from fedswin.operations.submit import export_job
-from fedswin.run_folder import read_records
+from fedswin.records import read_records
 from fedswin.weights.handover import initial_state
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.long]

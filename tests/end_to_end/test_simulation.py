@@ -18,7 +18,7 @@ from fedswin.errors import FedSwinError
 from fedswin.exporting.export import export
 from fedswin.operations.simulate import simulate
 from fedswin.operations.train import train
-from fedswin.run_folder import read_records
+from fedswin.records import read_records
 from fedswin.weights.file import load_weights
 
 pytestmark = pytest.mark.end_to_end

@@ -12,7 +12,7 @@ from rich.console import Console
 from end_to_end import tiny
 from fedswin.federation.client import OWN_MODEL
 from fedswin.operations.simulate import simulate
-from fedswin.run_folder import read_records
+from fedswin.records import read_records
 from fedswin.weights.file import load_weights
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.long]

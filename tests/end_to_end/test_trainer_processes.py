@@ -21,7 +21,7 @@ from fedswin.kits.consortium import SERVER
 from fedswin.operations.fetch import fetch
 from fedswin.operations.jobs import abort_job
 from fedswin.operations.submit import submit
-from fedswin.run_folder import read_records
+from fedswin.records import read_records
 from fedswin.weights.handover import initial_state
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.long]

@@ -12,7 +12,9 @@ from torch import Tensor
 from end_to_end import tiny
 from fedswin.config import Job
 from fedswin.data.loading import image_preprocessing
-from fedswin.run_folder import RunFolder, round_record, write_job, write_provenance
+from fedswin.provenance import write_provenance
+from fedswin.records import round_record
+from fedswin.run_folder import RunFolder, write_job
 from fedswin.weights.file import Weights
 from fedswin.weights.handover import initial_state
 

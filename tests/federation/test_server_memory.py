@@ -12,7 +12,7 @@ from end_to_end import tiny
 from fedswin.benchmarks.server import all_held, served_study
 from fedswin.benchmarks.sides import Run, Side
 from fedswin.config import Job
-from fedswin.run_folder import read_records
+from fedswin.records import read_records
 
 pytestmark = [
     pytest.mark.long,

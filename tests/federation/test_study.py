@@ -21,7 +21,7 @@ from fedswin.federation import messages
 from fedswin.federation.study import Study
 from fedswin.outcome import read_outcome
 from fedswin.provenance import read_provenance
-from fedswin.run_folder import read_records
+from fedswin.records import read_records
 from fedswin.status import read_status
 from fedswin.weights.file import load_weights
 

@@ -87,7 +87,7 @@ def test_allow_lists_hold_single_classes_of_ours_and_no_command_of_the_jobs(kits
             "nvflare.app_common.widgets.convert_to_fed_event.ConvertToFedEvent",
         ]
         launchers = [entry["path"] for entry in resources["components"] if entry["id"] == "process_launcher"]
-        assert launchers == ["fedswin.federation.launcher.SiteLauncher"]
+        assert launchers == ["fedswin.kits.launcher.SiteLauncher"]
     assert read(kits / "server" / "local" / "resources.json")["class_allow_list"] == [
         "fedswin.federation.controller.FederatedAveraging",
         "fedswin.federation.curves.StudyCurves",

@@ -21,7 +21,8 @@ from fedswin.operations.admin import Federation
 from fedswin.operations.fetch import SERVER_LOG, arrange_run, fetch
 from fedswin.outcome import Outcome, write_outcome
 from fedswin.provenance import update_provenance
-from fedswin.run_folder import RunFolder, describe_run, read_records, round_record
+from fedswin.records import read_records, round_record
+from fedswin.run_folder import RunFolder, describe_run
 from fedswin.weights.file import load_weights
 
 LOG = """\

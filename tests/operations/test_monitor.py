@@ -18,7 +18,8 @@ from fedswin.operations.monitor import JobSource, run_source, watch
 from fedswin.operations.study_table import StudyTable, record_line
 from fedswin.operations.study_view import Step, StudyView
 from fedswin.outcome import Outcome, write_outcome
-from fedswin.run_folder import Record, RunFolder, round_record, write_job
+from fedswin.records import Record, round_record
+from fedswin.run_folder import RunFolder, write_job
 from fedswin.run_lock import lock_run
 from fedswin.status import Status, StatusFile
 from fedswin.training.journal import Journal

@@ -16,7 +16,7 @@ from end_to_end import tiny
 from fedswin.config import Job
 from fedswin.operations.study_table import StudyTable, duration, record_line, sparkline
 from fedswin.operations.study_view import Step, StudyView
-from fedswin.run_folder import Record, round_record
+from fedswin.records import Record, round_record
 from fedswin.status import Doing, Status
 
 JOB = tiny.job({**tiny.PRETRAIN, "federation": {"rounds": 900}})

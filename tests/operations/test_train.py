@@ -17,7 +17,7 @@ from fedswin.errors import FedSwinError
 from fedswin.operations import train as training
 from fedswin.operations.monitor import run_source
 from fedswin.operations.train import pool_sites, train
-from fedswin.run_folder import read_records
+from fedswin.records import read_records
 from fedswin.run_lock import lock_run
 from fedswin.training.scores import Validation
 from fedswin.training.site_trainer import SiteTrainer

@@ -10,7 +10,8 @@ from end_to_end import tiny
 from fedswin.config import Job
 from fedswin.outcome import Outcome, write_outcome
 from fedswin.provenance import read_provenance, write_provenance
-from fedswin.run_folder import Record, RunFolder, round_record, write_job
+from fedswin.records import Record, round_record
+from fedswin.run_folder import RunFolder, write_job
 
 CLASSES = {"liver": 6, "spleen": 1}
 PRETRAIN = tiny.job({**tiny.PRETRAIN, "federation": {"rounds": 3, "local_steps": 10}})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from fedswin.records import round_record
 from fedswin.report.attendance import Span, attendance, refusals, spans
-from fedswin.run_folder import round_record
 from report import runs
 
 

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from end_to_end import tiny
+from fedswin.records import round_record
 from fedswin.report.curves import comparison_chart, score_charts
 from fedswin.report.facts import gather
-from fedswin.run_folder import round_record
 from report import runs
 from report.runs import FINETUNE, write_run
 

@@ -12,10 +12,11 @@ from end_to_end import tiny
 from fedswin.errors import FedSwinError
 from fedswin.outcome import Outcome
 from fedswin.provenance import read_provenance
+from fedswin.records import round_record
 from fedswin.report.facts import RunFacts, gather
 from fedswin.report.summary import figures, limits, round_seconds, sentences
 from fedswin.report.tables import sites_table
-from fedswin.run_folder import RunFolder, round_record
+from fedswin.run_folder import RunFolder
 from fedswin.weights.file import load_weights
 from report import runs
 from report.runs import FINETUNE, PRETRAIN, write_run

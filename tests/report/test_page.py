@@ -17,9 +17,10 @@ from fedswin import cli
 from fedswin.config import Job
 from fedswin.errors import FedSwinError
 from fedswin.outcome import Outcome
+from fedswin.records import Record, round_record
 from fedswin.report.facts import gather
 from fedswin.report.page import refuse_report, render, write_report
-from fedswin.run_folder import Record, copy_shared_part, round_record
+from fedswin.run_folder import copy_shared_part
 from report import runs
 from report.runs import FINETUNE, PRETRAIN, write_run
 

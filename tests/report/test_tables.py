@@ -8,9 +8,9 @@ from pathlib import Path
 
 from end_to_end import tiny
 from fedswin.outcome import Outcome
+from fedswin.records import round_record
 from fedswin.report import tables
 from fedswin.report.facts import RunFacts, gather
-from fedswin.run_folder import round_record
 from report import runs
 from report.runs import FINETUNE, write_run
 

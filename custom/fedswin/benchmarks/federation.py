@@ -17,7 +17,7 @@ from fedswin.benchmarks.sides import Work, in_turn
 from fedswin.config import Job
 from fedswin.operations.simulate import simulate
 from fedswin.operations.train import train
-from fedswin.run_folder import read_records
+from fedswin.records import read_records
 
 KIND = "federation"
 _ALONE = "each site alone"

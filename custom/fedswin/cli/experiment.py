@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fedswin.cli.options import GpusOption
 from fedswin.cli.screen import console
 
 app = typer.Typer()
@@ -21,7 +22,7 @@ def experiment(
         typer.Option("--only", help="Only these runs: axis=value, such as seed=0 or arm=scratch. May be repeated."),
     ] = None,
     workers: Annotated[int, typer.Option("--workers", help="How many runs at the same time.", min=1)] = 1,
-    gpus: Annotated[str | None, typer.Option(help="GPUs that the sites share, such as 0,1. Default: none.")] = None,
+    gpus: GpusOption = None,
 ) -> None:
     """Run what is missing of a plan: a grid of pre-training and fine-tuning.
 

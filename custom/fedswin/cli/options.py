@@ -25,6 +25,9 @@ FoldsOption = Annotated[
     str | None,
     typer.Option("--folds", help="Cross-validate: these folds, such as 0-4, each into OUT/fold<number>."),
 ]
+GpusOption = Annotated[
+    str | None, typer.Option("--gpus", help="GPUs that the sites share, such as 0,1. Default: none.")
+]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the last finished round of the run at --out.")]
 PicturesOption = Annotated[
     bool,

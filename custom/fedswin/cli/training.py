@@ -9,6 +9,7 @@ import typer
 
 from fedswin.cli.options import (
     FoldsOption,
+    GpusOption,
     InitOption,
     JobArgument,
     OutOption,
@@ -31,7 +32,7 @@ def simulate(
     data: SitesOption,
     out: OutOption,
     init: InitOption = None,
-    gpus: Annotated[str | None, typer.Option(help="GPUs that the sites share, such as 0,1. Default: none.")] = None,
+    gpus: GpusOption = None,
     resume: ResumeOption = False,
     pictures: PicturesOption = False,
     folds: FoldsOption = None,

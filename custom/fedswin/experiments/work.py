@@ -28,8 +28,9 @@ from fedswin.operations.evaluate import CaseScore, evaluate, matrix
 from fedswin.operations.simulate import simulate
 from fedswin.operations.train import train
 from fedswin.outcome import is_finished
-from fedswin.provenance import attendance, read_provenance
-from fedswin.run_folder import JOB, read_records
+from fedswin.provenance import read_provenance
+from fedswin.records import attendance, read_records
+from fedswin.run_folder import JOB
 from fedswin.weights.file import resolve_weights
 
 _LOCAL_PARTS = ("sites", "state", "nvflare", "tensorboard")

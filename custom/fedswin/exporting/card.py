@@ -10,7 +10,7 @@ from typing import Any
 from fedswin.checksum import file_sha256
 from fedswin.exporting.rendering import render
 from fedswin.provenance import read_provenance
-from fedswin.run_folder import read_records
+from fedswin.records import read_records
 from fedswin.weights.file import Weights
 
 _UNKNOWN = "–"

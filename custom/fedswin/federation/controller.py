@@ -23,7 +23,8 @@ from fedswin.federation.study_folder import study_folder
 from fedswin.federation.task_sites import TaskSites
 from fedswin.federation.uploads import UploadDecomposer
 from fedswin.provenance import noted_round, read_provenance
-from fedswin.run_folder import JOB, describe_run, read_records
+from fedswin.records import read_records
+from fedswin.run_folder import JOB, describe_run
 from fedswin.run_lock import lock_run
 from fedswin.status import read_status
 from fedswin.weights.file import load_weights

@@ -28,7 +28,8 @@ from fedswin.federation.state import StateFolder
 from fedswin.federation.tally import Tally
 from fedswin.outcome import Outcome, all_rounds_done, forget_outcome, out_of_patience, write_outcome
 from fedswin.provenance import holdings, read_provenance, update_provenance
-from fedswin.run_folder import Record, RunFolder, read_records, round_record
+from fedswin.records import Record, read_records, round_record
+from fedswin.run_folder import RunFolder
 from fedswin.seeds import generator
 from fedswin.status import Doing, StatusFile
 

@@ -12,7 +12,7 @@ from fedswin.federation.global_model import Added, GlobalModel
 from fedswin.federation.refusal import UpdateRefusedError
 from fedswin.federation.round import Round
 from fedswin.federation.sites import Answer
-from fedswin.run_folder import Record
+from fedswin.records import Record
 from fedswin.scalars import is_count, is_number
 
 _REPORTED = ("cases", "steps", "seconds", "voxels", "memory", "bytes_up", "bytes_down")

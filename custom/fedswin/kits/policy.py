@@ -12,10 +12,10 @@ from nvflare.apis.fl_constant import SystemComponents
 from fedswin.federation.agreed import AgreedOnly
 from fedswin.federation.connection_watch import ConnectionWatch
 from fedswin.federation.gate import SiteGate
-from fedswin.federation.launcher import ServerLauncher, SiteLauncher
 from fedswin.federation.recipe import SERVER_CLASSES, SITE_CLASSES, class_paths
 from fedswin.federation.storage import KitStorage
 from fedswin.kits.consortium import SUBMITTERS, Kind
+from fedswin.kits.launcher import ServerLauncher, SiteLauncher
 
 _DENIED = ("server-predeployed-flwr", "shell_commands")
 """Rights that no role has: to bring another framework's app, and to look at a site's files."""

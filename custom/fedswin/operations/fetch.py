@@ -15,7 +15,8 @@ from fedswin.operations.admin import COMPLETED, Federation, has_ended
 from fedswin.outcome import is_finished, read_outcome
 from fedswin.output import staged
 from fedswin.provenance import update_provenance
-from fedswin.run_folder import read_records, refuse_run
+from fedswin.records import read_records
+from fedswin.run_folder import refuse_run
 
 SERVER_LOG = Path("nvflare", "server_log.txt")
 """Where a fetched run has the server's log of the job."""

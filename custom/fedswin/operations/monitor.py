@@ -19,7 +19,8 @@ from fedswin.operations.study_table import StudyTable, record_line, record_notes
 from fedswin.operations.study_view import Step, StudyView
 from fedswin.outcome import read_outcome
 from fedswin.provenance import noted_round, read_provenance
-from fedswin.run_folder import JOB, Record, read_records
+from fedswin.records import Record, read_records
+from fedswin.run_folder import JOB
 from fedswin.run_lock import is_locked, locked_since
 from fedswin.status import Doing, Status, parse_status, read_status
 from fedswin.training.journal import last_entry

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from fedswin.config import Job
 from fedswin.operations.study_table import duration, record_line
-from fedswin.run_folder import Record, read_records
+from fedswin.records import Record, read_records
 from fedswin.training.journal import last_entry
 
 

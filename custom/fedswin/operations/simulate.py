@@ -24,7 +24,8 @@ from fedswin.operations.process_family import MARK_VARIABLE, SiteProcesses, end_
 from fedswin.operations.progress import StudyProgress
 from fedswin.outcome import is_finished, read_outcome
 from fedswin.provenance import update_provenance, write_provenance
-from fedswin.run_folder import read_records, refuse_run, require_run_of, start_run
+from fedswin.records import read_records
+from fedswin.run_folder import refuse_run, require_run_of, start_run
 from fedswin.run_lock import lock_run
 from fedswin.weights.file import Weights, save_weights
 

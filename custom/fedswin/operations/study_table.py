@@ -14,7 +14,7 @@ from rich.text import Text
 
 from fedswin.config import Job
 from fedswin.operations.study_view import SiteView, StudyView
-from fedswin.run_folder import Record
+from fedswin.records import Record
 
 _BARS = "▁▂▃▄▅▆▇█"
 _STYLES = {"gone": "bold red", "refused": "red", "late": "yellow", "training": "cyan", "waiting": "green"}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from fedswin.config import Job
-from fedswin.run_folder import Record
+from fedswin.records import Record
 from fedswin.status import Status
 
 _STANDING = ("sent", "late", "refused", "gone")

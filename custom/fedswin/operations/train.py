@@ -22,17 +22,8 @@ from fedswin.operations.preflight import plan_study
 from fedswin.operations.progress import StudyProgress
 from fedswin.outcome import all_rounds_done, forget_outcome, out_of_patience, write_outcome
 from fedswin.provenance import holdings, update_provenance
-from fedswin.run_folder import (
-    JOB,
-    Record,
-    RunFolder,
-    delete_runs,
-    describe_run,
-    refuse_run,
-    require_run_of,
-    round_record,
-    start_run,
-)
+from fedswin.records import Record, round_record
+from fedswin.run_folder import JOB, RunFolder, delete_runs, describe_run, refuse_run, require_run_of, start_run
 from fedswin.run_lock import lock_run
 from fedswin.tasks import training_cases
 from fedswin.training.journal import Journal

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fedswin.run_folder import Record
+from fedswin.records import Record
 
 State = Literal["trained", "scored", "late", "refused", "missing", "absent"]
 """What a site did in a round: ``scored`` the global model without training it; ``absent`` was not asked."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from fedswin.records import Record
 from fedswin.report.chart import Chart, Series, line_chart
 from fedswin.report.facts import RunFacts
 from fedswin.report.wording import metric_name, readable
-from fedswin.run_folder import Record
 
 _MODELS = {"federated": "global model", "local": "model", "central": "model"}
 

@@ -13,8 +13,9 @@ from fedswin.errors import FedSwinError
 from fedswin.outcome import Outcome, read_outcome
 from fedswin.output import short_names
 from fedswin.provenance import noted_round, read_provenance
+from fedswin.records import Record, read_records
 from fedswin.report.pictures import Picture, read_pictures
-from fedswin.run_folder import JOB, Record, read_records
+from fedswin.run_folder import JOB
 from fedswin.selection import Selection
 
 Kind = Literal["federated", "local", "central"]

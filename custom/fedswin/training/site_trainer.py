@@ -36,7 +36,7 @@ class LocalRound:
     Attributes:
         train: means of the losses over the round.
         steps: optimizer steps made.
-        cases: training cases, which is the site's weight in the mean.
+        cases: training cases.
         seconds: time spent training.
         voxels: how many went through the network, in all processes.
         memory: bytes that the process needs, see `memory_in_use`.

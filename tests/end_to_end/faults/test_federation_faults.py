@@ -28,7 +28,7 @@ from fedswin.operations.fetch import fetch
 from fedswin.operations.studies import delete_studies, list_studies
 from fedswin.operations.submit import submit, submit_next_segment
 from fedswin.outcome import read_outcome
-from fedswin.run_folder import Record, read_records
+from fedswin.records import Record, read_records
 from fedswin.weights.file import load_weights
 from fedswin.weights.handover import initial_state
 

@@ -11,7 +11,7 @@ import pytest
 
 from end_to_end import tiny
 from end_to_end.simulation import RunningSimulation
-from fedswin.run_folder import read_records
+from fedswin.records import read_records
 from fedswin.weights.file import load_weights
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.long]

@@ -12,7 +12,7 @@ import torch
 from end_to_end import tiny
 from end_to_end.simulation import RunningSimulation
 from fedswin.federation.client import OWN_MODEL
-from fedswin.run_folder import read_records
+from fedswin.records import read_records
 from fedswin.weights.file import load_weights
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.long]

@@ -9,7 +9,7 @@ from end_to_end.faults.injection import Fault, assert_happened, environment
 from end_to_end.simulation import RunningSimulation
 from fedswin.federation.state import StateFolder
 from fedswin.federation.study import STATE
-from fedswin.run_folder import read_records
+from fedswin.records import read_records
 from fedswin.weights.file import load_weights
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.long]

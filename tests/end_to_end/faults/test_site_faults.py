@@ -7,7 +7,7 @@ import pytest
 from end_to_end import tiny
 from end_to_end.faults.injection import Fault, assert_happened, environment, models_written
 from end_to_end.simulation import RunningSimulation
-from fedswin.run_folder import read_records
+from fedswin.records import read_records
 from fedswin.training.journal import last_entry
 from fedswin.weights.file import load_weights
 

@@ -19,7 +19,7 @@ from fedswin.config import Job
 from fedswin.operations.fetch import fetch
 from fedswin.operations.preflight import plan_initial_state
 from fedswin.operations.submit import submit
-from fedswin.run_folder import Record
+from fedswin.records import Record
 
 SITES = {"hospital_a": 2, "hospital_b": 1}
 """The sites and their training cases."""

@@ -16,7 +16,7 @@ from end_to_end.proofs.conftest import JOB_SECONDS, JOBS, SITES, Study, WatchedF
 from fedswin.operations.fetch import fetch
 from fedswin.operations.process_family import MARK_VARIABLE
 from fedswin.operations.submit import submit
-from fedswin.run_folder import read_records
+from fedswin.records import read_records
 from fedswin.weights.file import load_weights
 from fedswin.weights.handover import initial_state
 

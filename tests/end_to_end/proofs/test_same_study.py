@@ -15,7 +15,7 @@ from end_to_end.proofs.conftest import JOBS, SITES, Study, WatchedFederation, ti
 from end_to_end.proofs.marked_sites import files_named
 from fedswin.federation import messages
 from fedswin.operations.admin import Federation
-from fedswin.run_folder import read_records
+from fedswin.records import read_records
 from fedswin.weights.file import load_weights
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.long]

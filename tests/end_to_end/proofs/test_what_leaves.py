@@ -18,7 +18,7 @@ from end_to_end.proofs.captured import Message, leaves, messages
 from end_to_end.proofs.conftest import JOBS, SITES, Study, WatchedFederation
 from end_to_end.proofs.marked_sites import MARKER, files_with, marked
 from fedswin.federation.messages import PREPARE, TRAIN, VALIDATE
-from fedswin.run_folder import read_records
+from fedswin.records import read_records
 from fedswin.tasks import build_model
 from fedswin.weights.file import parameters
 

@@ -20,8 +20,8 @@ from nvflare.fuel.f3.cellnet.utils import new_cell_message
 from nvflare.private.fed.app.utils import component_security_check
 from nvflare.private.fed.client.client_executor import REPORTABLE_JOB_FAILURES
 
-from fedswin.federation import launcher
-from fedswin.federation.launcher import ServerLauncher, SiteLauncher
+from fedswin.kits import launcher
+from fedswin.kits.launcher import ServerLauncher, SiteLauncher
 
 JOB = "7"
 
