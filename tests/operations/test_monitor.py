@@ -14,7 +14,8 @@ from end_to_end import tiny
 from fedswin.config import Job
 from fedswin.errors import FedSwinError
 from fedswin.operations import monitor
-from fedswin.operations.monitor import JobSource, run_source, watch
+from fedswin.operations.monitor import JobSource, watch
+from fedswin.operations.run_source import run_source
 from fedswin.operations.study_table import StudyTable, record_line
 from fedswin.operations.study_view import Step, StudyView
 from fedswin.outcome import Outcome, write_outcome

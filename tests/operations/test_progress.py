@@ -11,6 +11,8 @@ from rich.console import Console
 from end_to_end import tiny
 from fedswin.operations import progress as module
 from fedswin.operations.progress import StudyProgress
+from fedswin.run_folder import write_job
+from fedswin.run_lock import lock_run
 from fedswin.training.journal import Journal
 
 JOB = tiny.job({**tiny.PRETRAIN, "federation": {"rounds": 2, "local_steps": 10}})
@@ -19,6 +21,7 @@ JOB = tiny.job({**tiny.PRETRAIN, "federation": {"rounds": 2, "local_steps": 10}}
 def test_the_time_left_follows_the_steps_of_all_sites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    write_job(tmp_path, JOB)
     journals = {name: Journal(tmp_path / name) for name in "ab"}
     shown = StudyProgress(JOB, tmp_path, {name: tmp_path / name for name in "ab"}, Console(file=io.StringIO()))
     now = 130.0  # starting up says nothing of the speed
@@ -36,10 +39,12 @@ def test_the_time_left_follows_the_steps_of_all_sites(tmp_path: Path, monkeypatc
 
 
 def test_a_terminal_shows_each_sites_step_and_loss(tmp_path: Path) -> None:
-    Journal(tmp_path / "a").write("training", 1, step=3, of=10, loss=0.5)
-    console = Console(file=io.StringIO(), width=100, force_terminal=True)
-    with StudyProgress(JOB, tmp_path, {"a": tmp_path / "a", "b": tmp_path / "b"}, console):
+    write_job(tmp_path, JOB)
+    folder = tmp_path / "sites" / "a"
+    Journal(folder).write("training", 1, step=3, of=10, loss=0.5)
+    console = Console(file=io.StringIO(), width=160, force_terminal=True)
+    with lock_run(tmp_path), StudyProgress(JOB, tmp_path, {"a": folder}, console):
         pass
     text = console.file.getvalue()
-    for words in ("3 of 10", "0.5000", "training", "starting"):
+    for words in ("round 2 of 2", "training 3/10", "0.5000"):
         assert words in text

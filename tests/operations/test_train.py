@@ -15,7 +15,7 @@ from end_to_end import tiny
 from fedswin.data.datalist import read_site
 from fedswin.errors import FedSwinError
 from fedswin.operations import train as training
-from fedswin.operations.monitor import run_source
+from fedswin.operations.run_source import run_source
 from fedswin.operations.train import pool_sites, train
 from fedswin.records import read_records
 from fedswin.run_lock import lock_run

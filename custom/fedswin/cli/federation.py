@@ -171,7 +171,9 @@ def monitor(
     Example: fedswin monitor runs/pretrain
     """
     from fedswin.operations.admin import Federation
-    from fedswin.operations.monitor import JobSource, Source, run_source, watch
+    from fedswin.operations.monitor import JobSource, watch
+    from fedswin.operations.run_source import run_source
+    from fedswin.operations.study_view import Source
 
     def show(source: Source) -> None:
         if json:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,15 +129,7 @@ class SiteWorker:
         self._keep_own_model(number)
         self._previous = number
         reply.params, reply.params_type = update, ParamsType.FULL
-        reply.meta |= {
-            "train": done.train,
-            "steps": done.steps,
-            "cases": done.cases,
-            "seconds": round(done.seconds, 3),
-            "voxels": done.voxels,
-            "memory": done.memory,
-            "bytes_up": wire_bytes(update),
-        }
+        reply.meta |= {**asdict(done), "seconds": round(done.seconds, 3), "bytes_up": wire_bytes(update)}
 
     def _keep_own_model(self, number: int) -> None:
         """With local modules the site's model is one that only the site has, so it is kept here, whole."""

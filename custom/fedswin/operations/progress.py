@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: round, site, loss, time left."""
+"""What a person sees while a study runs here: what `fedswin monitor` shows of it, or lines with the time left."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
 from fedswin.config import Job
-from fedswin.operations.study_table import duration, record_line
+from fedswin.operations.run_source import run_source
+from fedswin.operations.study_table import StudyTable, duration, record_line
 from fedswin.records import Record, read_records
 from fedswin.training.journal import last_entry
 
 
 class StudyProgress:
-    """Follows the records of a study and the journals of its sites.
+    """Follows the records of a study and the journals of its sites, and prints one line for each global model.
 
-    On a terminal it keeps a table up to date; elsewhere it prints one line for each global model.
+    On a terminal it also keeps a table up to date.
 
     Args:
         job: the job that runs.
-        records: the folder that ``metrics.jsonl`` appears in.
+        run: the run folder.
         journals: the folder that each site's journal appears in.
         console: where to print.
     """
 
-    def __init__(self, job: Job, records: Path, journals: Mapping[str, Path], console: Console) -> None:
+    def __init__(self, job: Job, run: Path, journals: Mapping[str, Path], console: Console) -> None:
         self._job = job
-        self._records = records
+        self._run = run
+        self._look = run_source(run)
         self._journals = journals
         self._console = console
         self._started = time.monotonic()
@@ -54,22 +55,13 @@ class StudyProgress:
         """Take note of how far the sites are, and print the records that are new."""
         if self._first_step is None and (done := self._done()):
             self._first_step = (time.monotonic(), done)
-        records = read_records(self._records)
+        records = read_records(self._run)
         for record in records[self._shown :]:
             self._shown += 1
             self._console.print(f"{record_line(self._job, record)}, {self._clock()}")
 
-    def _table(self) -> Table:
-        table = Table(title=f"{self._job.name}: {self._clock()}", title_justify="left")
-        for column in ("site", "round", "doing", "step", "loss"):
-            table.add_column(column)
-        for name, folder in self._journals.items():
-            entry = last_entry(folder) or {"phase": "starting"}
-            step = f"{entry['step']} of {entry['of']}" if "step" in entry else ""
-            loss = f"{entry['loss']:.4f}" if "loss" in entry else ""
-            number = str(min(entry["round"] + 1, self._job.federation.rounds)) if "round" in entry else ""
-            table.add_row(name, number, entry["phase"], step, loss)
-        return table
+    def _table(self) -> StudyTable:
+        return StudyTable(self._look(), self._console.height)
 
     def _clock(self) -> str:
         now, done, left = time.monotonic(), self._done(), ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -183,3 +183,7 @@ class StudyView:
             sum(line.get("bytes_up") or 0 for line in lines),
             sum(line.get("bytes_down") or 0 for line in lines),
         )
+
+
+Source = Callable[[], StudyView]
+"""Returns how far the study is now."""
