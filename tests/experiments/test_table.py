@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from experiments.studies import CELL, row
+from fedswin.experiments.rows import Row
+from fedswin.experiments.summary import summarize, varying_axes
 from fedswin.experiments.table import case_table, class_table, table
 
 FEDERATED = replace(CELL, arm="federated", objective="inpainting", cases="all")
@@ -21,14 +24,15 @@ ROWS = [
 ]
 
 
-def parsed(text: str) -> list[dict[str, str]]:
+def parsed(table_of: Callable[..., str], rows: Sequence[Row]) -> list[dict[str, str]]:
+    text = table_of(summarize(rows), varying_axes(rows))
     headings, _, *lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.split("\n")]
     assert len(set(headings)) == len(headings)
     return [dict(zip(headings, line, strict=True)) for line in lines]
 
 
 def test_a_line_says_scores_sites_the_worst_of_them_and_the_gain() -> None:
-    scratch, federated = parsed(table(ROWS))
+    scratch, federated = parsed(table, ROWS)
     assert scratch["arm"] == "scratch"
     assert (scratch["Dice"], scratch["− scratch"], scratch["p"]) == ("0.500", "–", "–")
     assert (scratch["a"], scratch["b"], scratch["worst site"]) == ("0.250", "0.750", "0.250 a")
@@ -42,30 +46,30 @@ def test_a_line_says_scores_sites_the_worst_of_them_and_the_gain() -> None:
 
 
 def test_of_one_site_there_is_no_column_and_none_is_the_worst() -> None:
-    headings = parsed(table([row(CELL, {"a/1": 0.25})]))[0]
+    headings = parsed(table, [row(CELL, {"a/1": 0.25})])[0]
     assert "a" not in headings
     assert "worst site" not in headings
 
 
 def test_who_pre_trained_alone_is_named() -> None:
     local = row(replace(FEDERATED, arm="local"), {"a/1": 0.5})
-    lines = parsed(table([ROWS[0], replace(local, about={**local.about, "alone": "a"})]))
+    lines = parsed(table, [ROWS[0], replace(local, about={**local.about, "alone": "a"})])
     assert [line["arm"] for line in lines] == ["scratch", "local at a"]
 
 
 def test_several_seeds_have_a_deviation() -> None:
     rows = [row(replace(CELL, seed=seed), {"a/1": dice}) for seed, dice in ((0, 0.2), (1, 0.4))]
-    [line] = parsed(table(rows))
+    [line] = parsed(table, rows)
     assert (line["seeds"], line["Dice"]) == ("0 1", "0.300 ± 0.141")
 
 
 def test_every_case_has_its_column() -> None:
-    scratch, federated = parsed(case_table([*ROWS, row(replace(FEDERATED, seed=1), {"a/2": 1.0})]))
+    scratch, federated = parsed(case_table, [*ROWS, row(replace(FEDERATED, seed=1), {"a/2": 1.0})])
     assert scratch == {"arm": "scratch", "a/1": "0.250", "a/2": "–", "b/1": "0.750"}
     assert federated == {"arm": "federated", "a/1": "0.500", "a/2": "1.000", "b/1": "0.500"}
 
 
 def test_every_class_has_its_column_if_there_are_several() -> None:
     with_classes = [replace(r, classes={"liver": 0.25, "aorta": 0.75}) for r in ROWS]
-    assert parsed(class_table(with_classes))[0] == {"arm": "scratch", "liver": "0.250", "aorta": "0.750"}
-    assert class_table(ROWS) == ""
+    assert parsed(class_table, with_classes)[0] == {"arm": "scratch", "liver": "0.250", "aorta": "0.750"}
+    assert class_table(summarize(ROWS), ["arm"]) == ""

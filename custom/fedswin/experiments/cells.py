@@ -44,6 +44,10 @@ class Cell:
         """Whether nothing is pre-trained."""
         return self.arm == "scratch"
 
+    def from_scratch(self) -> Cell:
+        """Return the cell that does the same without pre-training."""
+        return replace(self, arm="scratch", objective="", cases="")
+
     def __str__(self) -> str:
         """Name the values that say something, those of an axis that is not used left out."""
         amounts = [f"labels {self.labels}", f"scans {self.cases}" if self.cases not in ("", "all") else ""]
@@ -76,7 +80,7 @@ def _cells(plan: Plan) -> Iterator[Cell]:
         settings.pretraining.cases,
     ):
         cell = Cell(task, shard, left_out or "", labels, arm, objective, cases, seed)
-        yield replace(cell, objective="", cases="") if cell.starts_from_scratch else cell
+        yield cell.from_scratch() if cell.starts_from_scratch else cell
 
 
 def grid_of(plan: Plan) -> dict[str, Cell]:

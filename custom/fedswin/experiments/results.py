@@ -14,6 +14,7 @@ from fedswin.experiments.cells import cells_of
 from fedswin.experiments.plan import Plan
 from fedswin.experiments.plot import draw
 from fedswin.experiments.rows import Row, csv_of, rows_of
+from fedswin.experiments.summary import summarize, varying_axes
 from fedswin.experiments.table import case_table, class_table, table
 from fedswin.output import refuse_output
 from fedswin.templates import templates_of
@@ -74,7 +75,7 @@ def _template(name: str) -> Template:
 
 
 def _part(plan: Plan, rows: Sequence[Row]) -> dict[str, Any]:
-    settings = plan.settings
+    settings, summaries, axes = plan.settings, summarize(rows), varying_axes(rows)
     return {
         "name": plan.name,
         "question": settings.question,
@@ -83,9 +84,9 @@ def _part(plan: Plan, rows: Sequence[Row]) -> dict[str, Any]:
         "there": len(rows),
         "all": len(cells_of(plan)),
         "seeds": _listed(settings.seeds, str),
-        "table": table(rows) if rows else "",
-        "classes": class_table(rows) if rows else "",
-        "cases": case_table(rows) if rows else "",
+        "table": table(summaries, axes),
+        "classes": class_table(summaries, axes),
+        "cases": case_table(summaries, axes),
     }
 
 

@@ -74,12 +74,7 @@ def summarize(rows: Sequence[Row]) -> list[Summary]:
     groups: defaultdict[Cell, list[Row]] = defaultdict(list)
     for row in rows:
         groups[replace(row.cell, seed=0)].append(row)
-    return [_summary(cell, group, groups.get(from_scratch(cell), [])) for cell, group in groups.items()]
-
-
-def from_scratch(cell: Cell) -> Cell:
-    """Return the cell that does the same without pre-training."""
-    return replace(cell, arm="scratch", objective="", cases="")
+    return [_summary(cell, group, groups.get(cell.from_scratch(), [])) for cell, group in groups.items()]
 
 
 def varying_axes(rows: Sequence[Row]) -> list[str]:
@@ -103,7 +98,7 @@ def _summary(cell: Cell, rows: Sequence[Row], scratch: Sequence[Row]) -> Summary
         _spreads([row.classes for row in rows]),
         _spreads([row.sites for row in rows]),
         {name: mean(r.cases[name] for r in rows if name in r.cases) for name in sorted(_names(r.cases for r in rows))},
-        _gain(rows, scratch) if cell != from_scratch(cell) else None,
+        _gain(rows, scratch) if not cell.starts_from_scratch else None,
     )
 
 

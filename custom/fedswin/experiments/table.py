@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from fedswin.experiments.rows import Row
-from fedswin.experiments.summary import Spread, Summary, summarize, varying_axes
+from fedswin.experiments.summary import Spread, Summary
 
 _HEADINGS = {"left_out": "left out", "labels": "labels a site", "objective": "losses", "cases": "scans a site"}
 _NONE = "–"
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Return a line for each configuration: scores, sites, the gain over scratch, and what it took."""
-    summaries, axes = summarize(rows), varying_axes(rows)
+def table(summaries: Sequence[Summary], axes: Sequence[str]) -> str:
+    """Return a line for each configuration: scores, sites, the gain over scratch, and what it took.
+
+    Args:
+        summaries: of the configurations.
+        axes: those that tell them apart, as `varying_axes` returns them.
+    """
     sites = list(dict.fromkeys(site for summary in summaries for site in summary.sites))
     shown = sites if len(sites) > 1 else []
     columns: list[tuple[str, Callable[[Summary], str]]] = [
@@ -38,22 +41,26 @@ def table(rows: Sequence[Row]) -> str:
     return markdown([name for name, _ in columns], [[text(summary) for _, text in columns] for summary in summaries])
 
 
-def class_table(rows: Sequence[Row]) -> str:
-    """Return the Dice of every class in every configuration; empty if there is but one class."""
-    classes = list(dict.fromkeys(name for row in rows for name in row.classes))
-    return _named_table(rows, classes, _class) if classes else ""
+def class_table(summaries: Sequence[Summary], axes: Sequence[str]) -> str:
+    """Return the Dice of every class in every configuration, as `table`; empty if there is but one class."""
+    classes = list(dict.fromkeys(name for summary in summaries for name in summary.classes))
+    return _named_table(summaries, axes, classes, _class) if classes else ""
 
 
-def case_table(rows: Sequence[Row]) -> str:
-    """Return the Dice of every test case in every configuration, a case in each column."""
-    return _named_table(rows, sorted({name for row in rows for name in row.cases}), _case)
+def case_table(summaries: Sequence[Summary], axes: Sequence[str]) -> str:
+    """Return the Dice of every test case in every configuration, as `table`, a case in each column."""
+    return _named_table(summaries, axes, sorted({name for summary in summaries for name in summary.cases}), _case)
 
 
-def _named_table(rows: Sequence[Row], names: Sequence[str], text: Callable[[str], Callable[[Summary], str]]) -> str:
+def _named_table(
+    summaries: Sequence[Summary],
+    axes: Sequence[str],
+    names: Sequence[str],
+    text: Callable[[str], Callable[[Summary], str]],
+) -> str:
     """Return a line for each configuration, with the text of each name."""
-    axes = varying_axes(rows)
     columns = [*map(_value, axes), *map(text, names)]
-    lines = [[of_column(summary) for of_column in columns] for summary in summarize(rows)]
+    lines = [[of_column(summary) for of_column in columns] for summary in summaries]
     return markdown([*(_HEADINGS.get(axis, axis) for axis in axes), *names], lines)
 
 
