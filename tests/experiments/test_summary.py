@@ -71,6 +71,7 @@ def test_a_case_that_several_seeds_test_counts_once() -> None:
     gain = summarize(rows)[1].gain
     assert gain is not None
     assert (gain.better, gain.cases) == (1, 2)  # on average -0.1 and 0.15
+    assert (gain.better_seeds, gain.seeds) == (1, 2)  # by 0.1 in one, and −0.05 in the other
     assert gain.mean == pytest.approx(0.025)
 
 

@@ -37,7 +37,7 @@ def test_a_line_says_scores_sites_the_worst_of_them_and_the_gain() -> None:
     assert (scratch["Dice"], scratch["− scratch"], scratch["p"]) == ("0.500", "–", "–")
     assert (scratch["a"], scratch["b"], scratch["worst site"]) == ("0.250", "0.750", "0.250 a")
     assert (scratch["HD95, mm"], scratch["NSD"]) == ("12.3", "0.500")
-    assert federated["− scratch"] == "+0.000, better in 1 of 2"
+    assert federated["− scratch"] == "+0.000; better in 1 of 2 cases, 0 of 1 seeds"
     assert federated["pre-training: steps"] == "4"
     assert federated["pre-training: sub-volumes"] == "24"
     assert federated["pre-training: MB a site and round"] == "8.2"

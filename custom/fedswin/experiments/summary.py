@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
+from typing import Any
 
 from scipy.stats import wilcoxon
 
@@ -29,13 +30,18 @@ class Gain:
         mean: the mean over the cases of the difference in Dice, each the mean over its seeds.
         better: cases with a difference above 0.
         cases: all cases.
+        better_seeds: seeds with a mean difference above 0 over the cases that they test.
+        seeds: all seeds.
         p: of the two-sided Wilcoxon signed-rank test over the cases (paper, figure 7); ``None`` if all differences
-            are 0. Cases that were tested with one model are not independent, so it is too small rather than too large.
+            are 0. Cases that were tested with one model are not independent, so it is too small rather than too large;
+            seeds have models of their own.
     """
 
     mean: float
     better: int
     cases: int
+    better_seeds: int
+    seeds: int
     p: float | None
 
 
@@ -104,16 +110,31 @@ def _summary(cell: Cell, rows: Sequence[Row], scratch: Sequence[Row]) -> Summary
 
 def _gain(rows: Sequence[Row], scratch: Sequence[Row]) -> Gain | None:
     base = {row.cell.seed: row.cases for row in scratch}
-    differences: defaultdict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        for name in row.cases.keys() & base.get(row.cell.seed, {}).keys():
-            differences[name].append(row.cases[name] - base[row.cell.seed][name])
+    differences = [
+        (row.cell.seed, name, value - base[row.cell.seed][name])
+        for row in rows
+        for name, value in row.cases.items()
+        if name in base.get(row.cell.seed, {})
+    ]
     if not differences:
         return None
-    of_cases = [mean(differences[name]) for name in sorted(differences)]
+    of_cases = _means((name, difference) for _, name, difference in differences)
+    of_seeds = _means((seed, difference) for seed, _, difference in differences)
     changed = [difference for difference in of_cases if difference]  # Wilcoxon's own way with zeros
     p = float(wilcoxon(changed, method="exact").pvalue) if changed else None
-    return Gain(mean(of_cases), sum(value > 0 for value in of_cases), len(of_cases), p)
+    return Gain(mean(of_cases), _above(of_cases), len(of_cases), _above(of_seeds), len(of_seeds), p)
+
+
+def _means(values: Iterable[tuple[Any, float]]) -> list[float]:
+    """Return the mean of the values of each key, in the order of the keys."""
+    of_key: defaultdict[Any, list[float]] = defaultdict(list)
+    for key, value in values:
+        of_key[key].append(value)
+    return [mean(of_key[key]) for key in sorted(of_key)]
+
+
+def _above(values: Sequence[float]) -> int:
+    return sum(value > 0 for value in values)
 
 
 def _spreads(values: Sequence[Mapping[str, float]]) -> dict[str, Spread]:

@@ -102,8 +102,10 @@ def _count(name: str) -> Callable[[Summary], str]:
 
 
 def _gain(summary: Summary) -> str:
-    gain = summary.gain
-    return f"{gain.mean:+.3f}, better in {gain.better} of {gain.cases}".replace("-", "−") if gain else _NONE
+    if not (gain := summary.gain):
+        return _NONE
+    cases, seeds = f"{gain.better} of {gain.cases} cases", f"{gain.better_seeds} of {gain.seeds} seeds"
+    return f"{gain.mean:+.3f}; better in {cases}, {seeds}".replace("-", "−")
 
 
 def _spread(spread: Spread) -> str:
