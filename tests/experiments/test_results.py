@@ -18,6 +18,7 @@ from fedswin.experiments.rows import rows_of, write_rows
 
 SIMULATOR = Path(__file__).parents[2] / "simulator"
 PLANS = sorted((SIMULATOR / "plans").glob("*.yaml"))
+RECORDED = [path for path in PLANS if path.stem != "figure_6_decathlon"]  # its collections and GPUs are not here
 
 
 @pytest.fixture
@@ -41,13 +42,12 @@ def test_the_page_that_ships_is_what_its_plans_and_rows_say() -> None:
     assert page == written, "write it again with 'make results'"
 
 
-@pytest.mark.parametrize("path", PLANS, ids=[path.stem for path in PLANS])
+@pytest.mark.parametrize("path", RECORDED, ids=[path.stem for path in RECORDED])
 def test_the_table_that_ships_is_what_its_rows_say(path: Path, tmp_path: Path) -> None:
     plan, results = load_plan(path), SIMULATOR / "results"
-    if (results / f"{plan.name}.csv").exists():
-        shutil.copy(results / f"{plan.name}.csv", tmp_path)
-        write_table_and_plot(plan, tmp_path)
-        assert (results / f"{plan.name}.md").read_text() == (tmp_path / f"{plan.name}.md").read_text()
+    shutil.copy(results / f"{plan.name}.csv", tmp_path)
+    write_table_and_plot(plan, tmp_path)
+    assert (results / f"{plan.name}.md").read_text() == (tmp_path / f"{plan.name}.md").read_text()
 
 
 @pytest.mark.parametrize("path", PLANS, ids=[path.stem for path in PLANS])
