@@ -40,16 +40,15 @@ def write_kit_files(kit: Path, plan: Consortium, name: str, authority: str) -> N
     common = _common(plan) | {"fingerprint": authority}
     if name == SERVER:
         _fill("server", kit, common | {"organization": plan.server.organization} | _server_values(plan.server))
-        _write(_TEMPLATES / _CONSTRAINTS, kit / "deployment" / _CONSTRAINTS, common)
     for site in plan.sites:
         if site.name == name:
             _fill("site", kit, common | _site_values(site))
-            _write(_TEMPLATES / _CONSTRAINTS, kit / "deployment" / _CONSTRAINTS, common)
     for person in plan.people:
         if person.email == name:
             about = {"email": name, "role": person.role, "organization": person.organization}
             _fill("lead" if person.submits else "watcher", kit, common | about)
-            _write(_TEMPLATES / _CONSTRAINTS, kit / _CONSTRAINTS, common)
+    deployment = kit / "deployment"  # people have none
+    _write(_TEMPLATES / _CONSTRAINTS, (deployment if deployment.is_dir() else kit) / _CONSTRAINTS, common)
 
 
 def _common(plan: Consortium) -> dict[str, str]:

@@ -38,7 +38,9 @@ class StudyProgress:
         self._started = time.monotonic()
         self._first_step: tuple[float, float] | None = None  # when, and the share done then: starting up is left out
         self._shown = 0
-        self._live = Live(get_renderable=self._table, console=console, transient=True) if console.is_terminal else None
+        self._live: Live | None = None
+        if console.is_terminal:  # a refresh reads all records, so there is one a second
+            self._live = Live(get_renderable=self._table, console=console, transient=True, refresh_per_second=1)
 
     def __enter__(self) -> StudyProgress:
         if self._live:

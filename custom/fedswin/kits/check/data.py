@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fedswin.data.check.survey import Survey, survey
-from fedswin.data.datalist import DATALIST
+from fedswin.data.datalist import DATALIST, is_site_folder
 from fedswin.federation.messages import SITE_DATA_VARIABLE
 from fedswin.federation.site_policy import SITE_POLICY, SitePolicy, load_site_policy, site_data_folder
 from fedswin.kits.check.context import Context
@@ -21,7 +21,7 @@ def check_data(context: Context) -> Iterator[Result]:
     if folder is None:
         fix = f"Write it into {SITE_POLICY} as 'data', or set the environment variable {SITE_DATA_VARIABLE}."
         yield Result("data", "error", "nothing says where this site's data folder is", fix)
-    elif not (folder / DATALIST).is_file():
+    elif not is_site_folder(folder):
         fix = "Make it with 'fedswin data convert', or correct the path."
         yield Result("data", "error", f"{folder} holds no {DATALIST}", fix)
     else:
