@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chisquare
 
 from fedswin.pretraining.cutout import (
     Patch,
@@ -69,11 +70,36 @@ def test_the_paper_drops_30_percent_and_the_reference_code_anything_up_to_60():
     assert reference.max() <= 0.62
 
 
-def test_the_reference_code_swaps_in_another_view_of_the_batch():
+def sources_of(views: int, rng: np.random.Generator) -> list[int]:
+    """The view that each view gets voxels from; itself where there is none."""
+    patches = draw_patches((views, 1, 20, 20, 20), 0.05, rng)
+    found = [{patch.source for patch in patches if patch.view == view} - {None} for view in range(views)]
+    return [next(iter(sources), view) for view, sources in enumerate(found)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_the_reference_code_draws_each_view_of_the_same_set_alike_and_never_the_partner(count):
+    """``aug_rand`` draws ``randint(0, N)`` for each set of N views, and leaves the swap out where it draws itself."""
+    draws, rng = 400, np.random.default_rng(count)
+    found = np.zeros((2 * count, 2 * count), int)
+    for _ in range(draws):
+        found[range(2 * count), sources_of(2 * count, rng)] += 1
+    for view, row in enumerate(found):
+        of_set = row[:count] if view < count else row[count:]
+        assert row[(view + count) % (2 * count)] == 0, "the partner is the other view of the same sub-volume"
+        assert of_set.sum() == draws, "nothing comes from the other set"
+        assert count == 1 or chisquare(of_set).pvalue > 1e-4
+
+
+def test_no_voxel_of_the_partner_is_in_a_view():
+    volumes = (torch.arange(6.0) + 2).reshape(6, 1, 1, 1, 1).expand(6, 1, 32, 32, 32)  # noise is of 0 to 1
+    found = [noise_and_swap(volumes, 0.3, np.random.default_rng(seed)) for seed in range(20)]
+    values = [{value for views in found for value in views[view].unique().tolist() if value > 1} for view in range(6)]
+    assert values == [{2, 3, 4}] * 3 + [{5, 6, 7}] * 3
+
+
+def test_boxes_and_noise_are_within_the_reference_codes_bounds():
     patches = draw_patches((4, 1, 32, 32, 32), 0.3, np.random.default_rng(0))
-    sources = {(patch.view, patch.source) for patch in patches if patch.source is not None}
-    assert sources
-    assert all(view != source for view, source in sources)
     assert all(patch.noise.min() >= 0 and patch.noise.max() <= 1 for patch in patches if patch.noise is not None)
     for patch in patches:
         assert all(side.stop - side.start < 32 // 4 for side in patch.box)
@@ -91,6 +117,6 @@ def test_patches_are_applied_in_their_order_so_what_is_swapped_in_may_be_noise()
 
 
 def test_the_same_seed_overwrites_the_same():
-    volumes = torch.rand(3, 1, 32, 32, 32)
+    volumes = torch.rand(4, 1, 32, 32, 32)
     first, second = (noise_and_swap(volumes, 0.3, np.random.default_rng(5)) for _ in range(2))
     assert torch.equal(first, second)

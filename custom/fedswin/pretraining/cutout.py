@@ -65,22 +65,25 @@ class Patch(NamedTuple):
 
 
 def noise_and_swap(volumes: Tensor, rate: float, rng: np.random.Generator) -> Tensor:
-    """Overwrite voxels of (B, 1, X, Y, Z) as the paper's reference code does, see `draw_patches`."""
+    """Overwrite voxels of (2 N, 1, X, Y, Z) as the paper's reference code does, see `draw_patches`."""
     return overwrite(volumes, draw_patches(volumes.shape, rate, rng))
 
 
 def draw_patches(shape: Sequence[int], rate: float, rng: np.random.Generator) -> list[Patch]:
-    """Draw the reference code's cut-out for a batch of ``shape`` (B, 1, X, Y, Z).
+    """Draw the reference code's cut-out for two views of N sub-volumes, stacked to ``shape`` (2 N, 1, X, Y, Z).
 
     View by view, boxes of noise up to a share that is itself drawn from 0 to ``rate``, then as much again copied from
-    another view of the batch, unless the draw of that view hits the view itself. Boxes overlap and each counts in
-    full, so anything from nothing to twice ``rate`` is lost, half of ``rate`` to ``rate`` on average.
+    another view, unless the draw of that view hits the view itself. It is drawn among the N first views for a first
+    one and among the N second views for a second one (the reference code's ``aug_rand``, which is called for each set
+    of views), so never a view of the same sub-volume. Boxes overlap and each counts in full, so anything from nothing
+    to twice ``rate`` is lost, half of ``rate`` to ``rate`` on average.
     """
     views, sides = shape[0], shape[2:]
+    count = views // 2
     patches = []
     for view in range(views):
         patches += [Patch(view, box, noise=_noise(box, rng)) for box in _draw_boxes(sides, rate, rng)]
-        source = int(rng.integers(views))
+        source = view - view % count + int(rng.integers(count))
         if source != view:
             patches += [Patch(view, box, source) for box in _draw_boxes(sides, rate, rng)]
     return patches
