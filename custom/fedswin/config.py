@@ -116,6 +116,12 @@ class PretrainingSettings(Section):
     token_pooling: Literal["mean", "first"] = "mean"
     """What the rotation and contrastive heads read of the bottleneck: the mean over its tokens, or token 0 and
     token 1 (reference code)."""
+    crops_per_case: Positive = 1
+    """Sub-volumes of each case in a batch, of which ``trainer.batch_size`` is a multiple. By default each is of a case
+    of its own, as far as there are so many; the reference code's batch is one case with two."""
+    contrastive_negatives: Literal["all", "other_patients"] = "all"
+    """The contrastive loss tells a view's partner from all other views of the batch (paper, equation 5), or only from
+    those of other patients. A view without any, since its batch is of one patient, then counts with a loss of 0."""
     validation_batches: Positive = 8
     """Batches that a site scores each global model on, always the same ones, from its validation cases."""
 

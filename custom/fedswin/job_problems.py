@@ -22,6 +22,8 @@ def _pretraining_problem(job: Job) -> str | None:
             "trainer.batch_size is 1: contrastive coding needs at least 2 sub-volumes, since with 1 there are no "
             "negatives. Raise it, or set pretraining.loss_weights.contrastive to 0"
         )
+    if problem := _crops_problem(job):
+        return problem
     if not job.data.is_ct:
         return f"data.channels {list(job.data.channels)}: pre-training is of CT alone"
     if not any(job.pretraining.loss_weights.model_dump().values()):
@@ -38,6 +40,22 @@ def _pretraining_problem(job: Job) -> str | None:
         return (
             f"data.roi {list(job.data.roi)}: the two sides perpendicular to {job.pretraining.rotation_axis} must be "
             "equal, since the sub-volume is rotated in that plane"
+        )
+    return None
+
+
+def _crops_problem(job: Job) -> str | None:
+    batch, settings = job.trainer.batch_size, job.pretraining
+    if batch % settings.crops_per_case:
+        return (
+            f"pretraining.crops_per_case {settings.crops_per_case}: trainer.batch_size {batch} is not a multiple of "
+            "it. Change one of them"
+        )
+    only_others = settings.loss_weights.contrastive and settings.contrastive_negatives == "other_patients"
+    if only_others and batch == settings.crops_per_case:
+        return (
+            f"pretraining.contrastive_negatives 'other_patients': with crops_per_case {batch} all {batch} sub-volumes "
+            "of a batch are of one case, so there are no negatives. Raise trainer.batch_size, or set it to 'all'"
         )
     return None
 

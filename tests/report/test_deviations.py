@@ -34,6 +34,7 @@ def test_the_reference_codes_job_differs_as_its_file_says() -> None:
         "pretraining.reconstruction_head": "vae",
         "pretraining.rotation_head": "linear",
         "pretraining.token_pooling": "first",
+        "pretraining.crops_per_case": "2",
         "trainer.batch_size": "2",
         "trainer.learning_rate": "6e−6",
         "trainer.weight_decay": "0.1",

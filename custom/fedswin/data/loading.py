@@ -78,11 +78,17 @@ class Volumes:
         job: decides the preprocessing and the cache.
         progress: called after each case that is made ready at the start.
 
+    Attributes:
+        patients: a number for the patient of each case; pooled sites have patients of their own.
+
     Raises:
         FedSwinError: for fine-tuning, if the datalist of a case and the job do not fit; see `Annotation.class_indices`.
     """
 
     def __init__(self, cases: Sequence[Case], job: Job, progress: Callable[[str], None] = lambda _: None) -> None:
+        own = [(case.site, case.patient) for case in cases]
+        numbers = {patient: number for number, patient in enumerate(dict.fromkeys(own))}
+        self.patients = [numbers[patient] for patient in own]
         entries = [_entry(case, job) for case in cases]
         kept = _keeper(job)
         self._cases: list[Prepared] = []

@@ -15,6 +15,7 @@ from fedswin.data.planes import Picture
 from fedswin.pretraining.cutout import CUTOUTS
 from fedswin.pretraining.heads import Predictions, build_pretrainer
 from fedswin.pretraining.losses import contrastive_loss, inpainting_loss, rotation_loss, total_loss
+from fedswin.pretraining.negatives import check_negatives
 from fedswin.pretraining.pictures import inpainting_picture
 from fedswin.pretraining.rotation import draw_rotations, rotate
 from fedswin.seeds import generator
@@ -28,11 +29,13 @@ class Views(NamedTuple):
         masked: what the model sees, (2 N, 1, X, Y, Z).
         target: the same views without cut-out, (2 N, 1, X, Y, Z).
         turns: the quarter turns of each view, (2 N,).
+        patients: a number for the patient of each sub-volume, (N,).
     """
 
     masked: Tensor
     target: Tensor
     turns: Tensor
+    patients: Tensor
 
 
 class PretrainingTask:
@@ -43,6 +46,9 @@ class PretrainingTask:
         site: the site's cases; labels are never opened.
         device: where the model lives.
         progress: called while the cases are read.
+
+    Raises:
+        FedSwinError: if the site's cases give the only loss nothing to learn; see `check_negatives`.
     """
 
     def __init__(self, job: Job, site: Site, device: torch.device, progress: Callable[[str], None]) -> None:
@@ -52,6 +58,9 @@ class PretrainingTask:
         self._device = device
         self._training = Volumes(site.cases("training"), job, progress)
         self._validation = Volumes(site.cases("validation"), job, progress)
+        if job.pretraining.loss_weights.contrastive:
+            for split, volumes in (("training", self._training), ("validation", self._validation)):
+                check_negatives(job, site.name, split, volumes.patients, progress)
         self.training_cases = len(self._training)
         self.validation_cases = len(self._validation)
         self.annotated_cases: Mapping[str, int] = {}
@@ -106,24 +115,27 @@ class PretrainingTask:
             parts["rotation"] = rotation_loss(predicted.rotation, batch.turns.to(self._device))
         if predicted.embedding is not None:
             first, second = predicted.embedding.chunk(2)
-            parts["contrastive"] = contrastive_loss(first, second, settings.temperature)
+            apart = batch.patients if settings.contrastive_negatives == "other_patients" else None
+            parts["contrastive"] = contrastive_loss(first, second, settings.temperature, apart)
         return {"loss": total_loss(parts, settings.loss_weights), **parts}
 
     def _draw(self, volumes: Volumes, split: str, number: int) -> Views:
-        job, count = self._job, self._job.trainer.batch_size
+        job, crops_per_case = self._job, self._job.pretraining.crops_per_case
+        cases = job.trainer.batch_size // crops_per_case
         order = case_order(
             len(volumes),
-            number * count,
-            count,
+            number * cases,
+            cases,
             lambda epoch: generator(job.seed, self._site, split, "order", epoch),
         )
+        order = [case for case in order for _ in range(crops_per_case)]
         rng = generator(job.seed, self._site, split, "views", number)
         crops = torch.stack([random_crop(volumes[case], job.data, rng) for case in order])
         pair = torch.cat([crops, crops])
         turns = draw_rotations(len(pair), rng)
         target = rotate(pair, turns, job.pretraining.rotation_axis)
         masked = CUTOUTS[job.pretraining.cutout](target, job.pretraining.cutout_rate, rng)
-        return Views(masked, target, turns)
+        return Views(masked, target, turns, torch.tensor([volumes.patients[case] for case in order]))
 
 
 def _first_view(batch: Views, predicted: Predictions) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -29,6 +29,8 @@ _SOURCES = {
         "pretraining.loss_weights": "paper, equation 6",
         "pretraining.rotation": "paper, section 4.2",
         "pretraining.cutout": "paper, sections 4.1 and 5.2",
+        "pretraining.crops_per_case": "FedSwin's default; the paper gives none, and its code has 2",
+        "pretraining.contrastive_negatives": "paper, equation 5",
         "pretraining.temperature": "the paper's code; the paper gives no value",
         "pretraining.embedding_size": "paper, section 5.2",
         "pretraining.reconstruction_head": "paper, section 4.1",
