@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
+from fedswin.aggregation_settings import AggregationSettings
 from fedswin.errors import FedSwinError, nearest
 from fedswin.job_problems import job_problem
 from fedswin.settings import NotNegative, Positive, Section, parse_section, read_mapping
@@ -207,27 +208,6 @@ class TrainerSettings(Section):
     """CPU threads of each of a site's trainer processes; null shares the cores among the sites on this machine."""
 
 
-class AggregationSettings(Section):
-    """How the sites' models become the next global model."""
-
-    rule: Literal["mean", "trimmed_mean"] = "mean"
-    """The weighted mean (McMahan et al., 2017), or the mean of each parameter without its ``trim`` smallest and largest
-    values (Yin et al., 2018), which weighs all sites alike."""
-    trim: Positive = 1
-    """How many values a trimmed mean leaves out at either end; it needs more than twice as many sites."""
-    weights: Literal["cases", "steps", "uniform"] = "cases"
-    """What a site weighs in the mean: its training cases, the optimizer steps it made, or 1."""
-    optimizer: Literal["none", "fedavgm", "fedadam"] = "none"
-    """Take the mean as it is, or as a step of momentum (Hsu et al., 2019) or of Adam (Reddi et al., 2021)."""
-    learning_rate: Annotated[float, Field(gt=0)] = 1.0
-    """Of the server's optimizer; Reddi et al. use 0.01 to 0.1 with Adam."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Of the server's optimizer; beta1 in Adam."""
-    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    epsilon: Annotated[float, Field(gt=0)] = 1e-3
-    """Adam's degree of adaptivity, tau of Reddi et al."""
-
-
 class SelectionSettings(Section):
     """Which global model is the best one, and when to stop looking for a better one."""
 
@@ -275,6 +255,11 @@ class FederationSettings(Section):
     selection: SelectionSettings = SelectionSettings()
     reset_optimizer: bool = False
     """Start each round with a fresh optimizer instead of the site's own from the round before."""
+    stale_optimizer: Literal["keep", "reset", "decay"] = "keep"
+    """What a site does with its optimizer's moments when it trains again after rounds without it: keeps them as they
+    are, starts a fresh optimizer, or lets them decay as AdamW would in the missed steps with gradients of 0. After some
+    thousand missed steps with betas of 0.9 and 0.999 a decayed second moment is next to 0, and the site's first ten
+    steps grow to 6 times the learning rate; a fresh optimizer corrects for that, see Kingma and Ba, 2015."""
 
     @model_validator(mode="after")
     def _check(self) -> FederationSettings:
@@ -284,6 +269,11 @@ class FederationSettings(Section):
             raise ValueError(
                 f"min_sites {self.min_sites}: a trimmed mean with trim {self.aggregation.trim} needs at least "
                 f"{2 * self.aggregation.trim + 1} sites"
+            )
+        if self.reset_optimizer and self.stale_optimizer != "keep":
+            raise ValueError(
+                f"stale_optimizer '{self.stale_optimizer}' has no effect with reset_optimizer: every round starts with "
+                "a fresh optimizer. Leave one of them out"
             )
         return self
 

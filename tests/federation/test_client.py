@@ -113,6 +113,34 @@ def test_a_round_whose_update_the_server_never_had_is_trained_again_to_the_same_
     assert all(torch.equal(lost.params[name], tensor) for name, tensor in repeated.params.items())
 
 
+def update_after_a_missed_round(folder: Path, choice: str, *, misses: bool, started_again: bool) -> list[torch.Tensor]:
+    """What a site sends in round 2, from one and the same global model; it has scored round 1, or trained it, too."""
+    job = make_job(stale_optimizer=choice)
+    server = Server(job, folder)
+    server.ask(messages.TRAIN, 0)
+    server.ask(messages.VALIDATE if misses else messages.TRAIN, 1)
+    if started_again:
+        server = Server(job, folder)
+    return list(server.ask(messages.TRAIN, 2).params.values())
+
+
+@pytest.mark.parametrize("choice", ["reset", "decay"])
+def test_a_site_that_has_missed_a_round_does_what_the_job_says_and_one_that_has_not_keeps_its_moments(tmp_path, choice):
+    def update(of: str, **about: bool) -> list[torch.Tensor]:
+        folder = tmp_path / "-".join([of, *map(str, about.values())])
+        return update_after_a_missed_round(folder, of, **about)
+
+    def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+        return all(map(torch.equal, one, other))
+
+    missed = update(choice, misses=True, started_again=False)
+    assert same(missed, update(choice, misses=True, started_again=True))
+    assert not same(missed, update("keep", misses=True, started_again=False))
+    for started_again in (False, True):
+        present = update(choice, misses=False, started_again=started_again)
+        assert same(present, update("keep", misses=False, started_again=started_again))
+
+
 def test_with_local_modules_the_site_keeps_a_model_of_its_own(tmp_path):
     server = Server(make_job(local=["rotation"]), tmp_path)
     answer = server.play(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from fedswin.training.proximal import ProximalTerm
 from fedswin.training.schedule import warmup_cosine
 from fedswin.training.scores import mean_scores
 from fedswin.training.task import Task
+
+log = logging.getLogger(__name__)
 
 StepLog = Callable[[int, dict[str, float]], None]
 """Called after each step with the study's step and that step's values."""
@@ -70,6 +73,7 @@ class Trainer:
         if job.trainer.compile:
             objective.compile()
         self._objective = ranks.averaging(objective)
+        self._next_step = 0  # of the study, after those that the optimizer has made
         self.reset_optimizer()
 
     def reset_optimizer(self) -> None:
@@ -81,6 +85,25 @@ class Trainer:
             betas=settings.betas,
             weight_decay=settings.weight_decay,
         )
+
+    def _catch_up(self, step: int) -> None:
+        """Do what ``federation.stale_optimizer`` says, if the optimizer has not made the steps right before ``step``.
+
+        With ``decay`` AdamW is left as it would be after the missed steps with gradients of 0: its first moment times
+        beta1 and its second one times beta2 for each, and its count of steps increased by them.
+        """
+        missed, choice = step - self._next_step, self._job.federation.stale_optimizer
+        if missed <= 0 or choice == "keep" or not self._optimizer.state:
+            return
+        log.info("The optimizer has missed %d steps, federation.stale_optimizer: %s", missed, choice)
+        if choice == "reset":
+            self.reset_optimizer()
+            return
+        beta1, beta2 = self._job.trainer.betas
+        for state in self._optimizer.state.values():
+            state["exp_avg"] *= beta1**missed
+            state["exp_avg_sq"] *= beta2**missed
+            state["step"] += missed
 
     def run(
         self,
@@ -104,6 +127,7 @@ class Trainer:
             FedSwinError: if a gradient is not finite. The model is then of no use any more.
         """
         self.task.model.train()
+        self._catch_up(first)
         history = []
         with closing(made_ahead(self._batch, range(first, first + steps))) as batches:
             for step in range(first, first + steps):
@@ -113,6 +137,7 @@ class Trainer:
                 values = self._step(step, batch, proximal)
                 history.append(values)
                 log(step, values | self._speed(time.perf_counter() - started) | {"waiting_seconds": waited})
+        self._next_step = first + steps
         return self._ranks.mean(mean_scores(history))
 
     def _speed(self, seconds: float) -> dict[str, float]:
@@ -156,15 +181,16 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """Return what a later process needs, beside the model, to go on as if never interrupted.
 
-        Batches, views and the learning rate are functions of the study's step and the seed, so the
-        optimizer's moments are all there is. It is a copy, which further steps leave as it is.
+        Batches, views and the learning rate are functions of the study's step and the seed, so the optimizer's moments
+        and the step that they are of are all there is. It is a copy, which further steps leave as it is.
         """
-        return {"optimizer": copy.deepcopy(self._optimizer.state_dict())}
+        return {"optimizer": copy.deepcopy(self._optimizer.state_dict()), "next_step": self._next_step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state that `state_dict` returned, in this process or another; ``state`` may be taken up again."""
         # AdamW steps in place on the very tensors that it is given.
         self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        self._next_step = state.get("next_step", 0)  # none from an earlier version, whose jobs all keep the moments
 
 
 class _Objective(nn.Module):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from federation.aggregation.answers import VALUES, Answer, aggregate, answers
-from fedswin.config import AggregationSettings
+from fedswin.aggregation_settings import AggregationSettings
 from fedswin.federation.aggregation.rules import Rule, build_rule, site_weight
 from fedswin.federation.refusal import UpdateRefusedError
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from fedswin.config import AggregationSettings
+from fedswin.aggregation_settings import AggregationSettings
 from fedswin.federation.aggregation.exact_mean import ExactMean
 from fedswin.federation.aggregation.trimmed_mean import TrimmedMean
 

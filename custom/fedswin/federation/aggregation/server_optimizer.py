@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fedswin.config import AggregationSettings
+from fedswin.aggregation_settings import AggregationSettings
 
 
 class ServerOptimizer(ABC):
