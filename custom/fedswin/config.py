@@ -25,6 +25,7 @@ from fedswin.job_problems import job_problem
 from fedswin.settings import NotNegative, Positive, Section, parse_section, read_mapping
 
 Encoding = Literal["fp32", "fp16", "int8"]
+Precision = Literal["float32", "bfloat16"]
 _NSD_TOLERANCE_MM = 1.0
 
 
@@ -199,7 +200,8 @@ class TrainerSettings(Section):
     gradient_clip: Annotated[float, Field(gt=0)] | None = 1.0
     """Largest norm of the gradient; null switches clipping off."""
     amp: bool = True
-    """bfloat16 autocast on a GPU; has no effect on a CPU."""
+    """Multiply in bfloat16 on a GPU, and on a CPU that has instructions for it (AVX512-BF16 or AMX) where it is faster:
+    in fine-tuning, and in pre-training from feature size 24 on. A site's log and the run's provenance say which."""
     compile: bool = False
     """Train with ``torch.compile``. The first step takes minutes, on a CPU the more so, where it gains little."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -7,11 +7,11 @@ import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import fedswin
 from fedswin.code_version import code_version
-from fedswin.config import Job
+from fedswin.config import Job, Precision
 from fedswin.data.datalist import REGIONS
 from fedswin.durable import write_text_whole
 from fedswin.errors import FedSwinError
@@ -88,17 +88,20 @@ def update_provenance(run: Path, **changes: Any) -> None:
 
 
 def holdings(job: Job, told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is recorded of a site's cases: numbers under known names, whatever it told.
+    """Return what is recorded of a site's cases and machine: known words and numbers, whatever it told.
 
     Args:
         job: the job.
         told: ``cases``, ``validation_cases``, ``labels`` (of each class, the training cases that annotate it) and
-            ``regions`` (some of `fedswin.data.datalist.REGIONS`); any of them may be missing.
+            ``regions`` (some of `fedswin.data.datalist.REGIONS`), and the ``precision`` of its steps; any of them may
+            be missing.
     """
     labels, regions = told.get("labels"), told.get("regions")
     counts = labels if isinstance(labels, Mapping) else {}
     named = regions if isinstance(regions, Sequence) else ()
+    precision = told.get("precision")
     return {
+        **({"precision": precision} if precision in get_args(Precision) else {}),
         "cases": {"training": _count(told.get("cases")), "validation": _count(told.get("validation_cases"))},
         "labels": {name: _count(counts[name]) for name in job.segmentation.classes if name in counts},
         "regions": [name for name in REGIONS if name in named],

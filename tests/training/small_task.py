@@ -13,12 +13,12 @@ from fedswin.training.scores import Validation
 
 
 def job(*, trainer: dict[str, Any] | None = None, **federation: Any) -> Job:
-    """Return a job of two rounds of three steps, without warm-up."""
+    """Return a job of two rounds of three steps, without warm-up, in float32."""
     return parse_job(
         {
             "name": "small",
             "task": "pretrain",
-            "trainer": {"learning_rate": 0.01, "warmup_steps": 0, "device": "cpu", **(trainer or {})},
+            "trainer": {"learning_rate": 0.01, "warmup_steps": 0, "device": "cpu", "amp": False, **(trainer or {})},
             "federation": {"rounds": 2, "local_steps": 3, **federation},
         },
         "test",

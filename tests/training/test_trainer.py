@@ -120,7 +120,7 @@ def test_a_state_that_was_taken_does_not_change_with_what_follows() -> None:
     trainer.run(2, 2)
     trainer.load_state_dict(state)
     trainer.run(2, 2)
-    torch.testing.assert_close(state, kept, rtol=0, atol=0)
+    torch.testing.assert_close(state["optimizer"], kept["optimizer"], rtol=0, atol=0)
     assert float(state["optimizer"]["state"][0]["step"]) == 2
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from nvflare.apis.filter import ContentBlockedException, Filter
 from nvflare.apis.fl_constant import ReturnCode
@@ -18,7 +18,7 @@ from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.app_common.abstract.fl_model import FLModel
 from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
-from fedswin.config import Job, load_job
+from fedswin.config import Job, Precision, load_job
 from fedswin.data.datalist import REGIONS
 from fedswin.federation import messages
 from fedswin.federation.encoding import Tensors, misfit
@@ -75,6 +75,7 @@ class Agreement:
             "labels": lambda value: _are_counts(value, job.segmentation.classes),
             "scored": lambda value: _are_counts(value, self._metrics),
             "regions": lambda value: isinstance(value, list) and value == [name for name in REGIONS if name in value],
+            "precision": lambda value: isinstance(value, str) and value in get_args(Precision),
             "seconds": is_number,
             "error": is_kind_of_error,
             "leaves": lambda value: isinstance(value, bool),

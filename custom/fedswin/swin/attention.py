@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
+from fedswin.swin import compiled
 from fedswin.swin.windows import Boxes
 
 _AT_A_TIME = {"cpu": 1 << 18, "cuda": 1 << 26}
@@ -39,7 +40,11 @@ def windowed_attention(
     Returns:
         (B, tokens, heads, head size).
     """
-    attended: Tensor = _WindowedAttention.apply(qkv, padding, scale, boxes, *biases)  # type: ignore[no-untyped-call]
+    # On a CPU autocast would multiply in 16 bits, too few for the differences between logits.
+    with torch.autocast(
+        qkv.device.type, enabled=qkv.device.type != "cpu" and torch.is_autocast_enabled(qkv.device.type)
+    ):
+        attended: Tensor = _WindowedAttention.apply(qkv, padding, scale, boxes, *biases)  # type: ignore[no-untyped-call]
     return attended
 
 
@@ -102,8 +107,14 @@ def gradients_on_cpu(
     query = query * scale
     attention = _attention(query, key, bias)
     of_logits = of_out @ value.mT
-    of_logits.sub_((of_logits * attention).sum(-1, keepdim=True)).mul_(attention)
-    return (of_logits @ key).mul_(scale), of_logits.mT @ query, attention.mT @ of_out, of_logits.sum(0)
+    if compiled.takes(of_logits):
+        of_bias = torch.zeros_like(bias)
+        rows = compiled.parts(bias.shape[0] * bias.shape[1])
+        compiled.run(compiled.kernels.softmax_gradient, *((attention, of_logits, of_bias, *part) for part in rows))
+    else:
+        of_logits.sub_((of_logits * attention).sum(-1, keepdim=True)).mul_(attention)
+        of_bias = of_logits.sum(0)
+    return (of_logits @ key).mul_(scale), of_logits.mT @ query, attention.mT @ of_out, of_bias
 
 
 def attend_on_gpu(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: float) -> Tensor:
@@ -122,7 +133,12 @@ def gradients_on_gpu(
 
 
 def _attention(query: Tensor, key: Tensor, bias: Tensor) -> Tensor:
-    return torch.softmax((query @ key.mT).add_(bias), dim=-1)
+    logits = query @ key.mT
+    if not compiled.takes(logits):
+        return torch.softmax(logits.add_(bias), dim=-1)
+    rows = compiled.parts(bias.shape[0] * bias.shape[1])
+    compiled.run(compiled.kernels.softmax, *((logits, bias, *part) for part in rows))
+    return logits
 
 
 def _few_at_a_time(kind: Boxes, qkv: Tensor) -> Iterator[Tensor]:

@@ -9,10 +9,11 @@ import torch
 from einops import rearrange
 from monai.networks.nets.swin_unetr import BasicLayer, SwinTransformerBlock, get_window_size
 from torch import Tensor, nn
-from torch.nn.functional import embedding
 
 from fedswin.swin.attention import windowed_attention
-from fedswin.swin.windows import Boxes, window_boxes
+from fedswin.swin.fused_attention import fused_attention, is_fused
+from fedswin.swin.position_bias import position_bias
+from fedswin.swin.windows import window_boxes
 
 
 def use_windowed_attention(network: nn.Module) -> None:
@@ -48,18 +49,9 @@ class _Block(SwinTransformerBlock):
         padding = attention.qkv.bias.unflatten(0, heads)[1:]
         # MONAI takes the first places of the whole window's index for a smaller window, too.
         index = attention.relative_position_index[: math.prod(window), : math.prod(window)]
-        biases = [_bias(attention.relative_position_bias_table, index[kind.places], kind) for kind in boxes]
-        attended = windowed_attention(qkv, padding, biases, attention.scale, boxes)
+        if qkv.device.type == "cpu" and qkv.dtype == torch.bfloat16:  # it would be slower, and its results worse
+            qkv, padding = qkv.float(), padding.float()
+        biases = [position_bias(attention.relative_position_bias_table, index, kind) for kind in boxes]
+        attend = fused_attention if is_fused(qkv) else windowed_attention
+        attended = attend(qkv, padding, biases, attention.scale, boxes)
         return attention.proj(attended.flatten(2).unflatten(1, shape))
-
-
-def _bias(table: Tensor, index: Tensor, kind: Boxes) -> Tensor:
-    """Return what `windowed_attention` adds to the logits of a kind of boxes.
-
-    All padding has the same key and value, so that it is one key whose weight is that of all.
-    """
-    bias = embedding(index[:, kind.places], table)
-    if len(kind.padding):
-        of_padding = embedding(index[:, kind.padding], table).logsumexp(dim=1, keepdim=True)
-        bias = torch.cat([bias, of_padding], dim=1)
-    return bias.permute(2, 0, 1).contiguous()

@@ -75,12 +75,6 @@ class SiteTrainer:
         make_deterministic(job)
         keep_freed_memory()
         device = pick_device(job)
-        log.info(
-            "Training on %s, %s CPU threads, window attention: %s.",
-            device,
-            torch.get_num_threads(),
-            job.model.attention,
-        )
         self._job = job
         self._device = device
         self._regions = site.regions
@@ -93,6 +87,14 @@ class SiteTrainer:
             if ranks.leads:
                 ranks.tell(site)  # the others read the cases once this process has found them good
             self._trainer = Trainer(self.task, job, device, ranks)
+        log.info(
+            "Training on %s, %s CPU threads, in %s (%s), window attention: %s.",
+            device,
+            torch.get_num_threads(),
+            self._trainer.precision,
+            self._trainer.why_precision,
+            job.model.attention,
+        )
 
     @property
     def model(self) -> nn.Module:
@@ -101,8 +103,9 @@ class SiteTrainer:
 
     @property
     def holdings(self) -> dict[str, Any]:
-        """What the site says of its cases, as `fedswin.provenance.holdings` takes it."""
+        """What the site says of its cases and its machine, as `fedswin.provenance.holdings` takes it."""
         return {
+            "precision": self._trainer.precision,
             "cases": self.task.training_cases,
             "validation_cases": self.task.validation_cases,
             "labels": dict(self.task.annotated_cases),

@@ -17,6 +17,7 @@ from fedswin.config import Job
 from fedswin.errors import FedSwinError
 from fedswin.training.distributed import ALONE, Ranks, RoundFailedError
 from fedswin.training.memory import memory_in_use
+from fedswin.training.precision import pick_precision
 from fedswin.training.prefetch import made_ahead, on_device
 from fedswin.training.proximal import ProximalTerm
 from fedswin.training.schedule import warmup_cosine
@@ -62,6 +63,10 @@ class Trainer:
         job: the trainer's settings and the length of the study.
         device: where the task's model lives.
         ranks: the processes that train the model together. Each has such a trainer, and all must run the same steps.
+
+    Attributes:
+        precision: of its steps: that of this machine, or of the one on which a study began that is resumed.
+        why_precision: the reason for it.
     """
 
     def __init__(self, task: Task, job: Job, device: torch.device, ranks: Ranks = ALONE) -> None:
@@ -73,6 +78,7 @@ class Trainer:
         if job.trainer.compile:
             objective.compile()
         self._objective = ranks.averaging(objective)
+        self.precision, self.why_precision = pick_precision(job, device)
         self._next_step = 0  # of the study, after those that the optimizer has made
         self.reset_optimizer()
 
@@ -173,8 +179,7 @@ class Trainer:
         return values | {"learning_rate": rate, "gradient_norm": gradient_norm}
 
     def _losses(self, batch: Any, proximal: ProximalTerm | None) -> dict[str, Tensor]:
-        amp = self._job.trainer.amp and self._device.type == "cuda"
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=amp):
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             losses: dict[str, Tensor] = self._objective(batch, proximal)
         return losses
 
@@ -182,15 +187,21 @@ class Trainer:
         """Return what a later process needs, beside the model, to go on as if never interrupted.
 
         Batches, views and the learning rate are functions of the study's step and the seed, so the optimizer's moments
-        and the step that they are of are all there is. It is a copy, which further steps leave as it is.
+        and the step that they are of are all there is, with the precision, which another processor would choose
+        otherwise. It is a copy, which further steps leave as it is.
         """
-        return {"optimizer": copy.deepcopy(self._optimizer.state_dict()), "next_step": self._next_step}
+        optimizer = copy.deepcopy(self._optimizer.state_dict())
+        return {"optimizer": optimizer, "next_step": self._next_step, "precision": self.precision}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state that `state_dict` returned, in this process or another; ``state`` may be taken up again."""
         # AdamW steps in place on the very tensors that it is given.
         self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self._next_step = state.get("next_step", 0)  # none from an earlier version, whose jobs all keep the moments
+        if "precision" in state:
+            self.precision = state["precision"]
+        elif self._device.type == "cpu":
+            self.precision = "float32"  # what an earlier version trained in
 
 
 class _Objective(nn.Module):

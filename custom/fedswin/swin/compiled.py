@@ -1,0 +1,44 @@
+"""How tensors are handed to the compiled kernels, and how threads share their work."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+try:
+    from fedswin.swin import kernels as kernels
+except ImportError:  # a new Python has torch before it has numba
+    kernels = None  # type: ignore[assignment]
+
+
+def takes(tensor: Tensor) -> bool:
+    """Tell whether the kernels are there, and are for tensors such as this one."""
+    on_cpu = kernels is not None and tensor.device.type == "cpu" and tensor.dtype == torch.float32
+    return on_cpu and not torch.compiler.is_compiling()
+
+
+def parts(count: int) -> list[tuple[int, int]]:
+    """Return the first and the last but one of ``count`` items for each of torch's threads."""
+    number = min(torch.get_num_threads(), count)
+    bounds = [count * part // number for part in range(number + 1)]
+    return list(itertools.pairwise(bounds))
+
+
+def run(kernel: Callable[..., None], *calls: Sequence[Any]) -> None:
+    """Run ``kernel`` with the arguments of each call, several calls at the same time. It is given arrays."""
+    given = [[value.detach().numpy() if isinstance(value, Tensor) else value for value in call] for call in calls]
+    if len(given) == 1:
+        kernel(*given[0])
+    else:
+        list(_pool(len(given)).map(lambda call: kernel(*call), given))
+
+
+@lru_cache(maxsize=4)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="attention")
