@@ -21,6 +21,7 @@ from fedswin.training.proximal import ProximalTerm
 from fedswin.training.schedule import warmup_cosine
 from fedswin.training.scores import mean_scores
 from fedswin.training.task import Task
+from fedswin.weights.local import frozen_names
 
 StepLog = Callable[[int, dict[str, float]], None]
 """Called after each step with the study's step and that step's values."""
@@ -59,6 +60,9 @@ class Trainer:
         job: the trainer's settings and the length of the study.
         device: where the task's model lives.
         ranks: the processes that train the model together. Each has such a trainer, and all must run the same steps.
+
+    Raises:
+        FedSwinError: if ``trainer.frozen`` names a module that the model does not have, or all of it.
     """
 
     def __init__(self, task: Task, job: Job, device: torch.device, ranks: Ranks = ALONE) -> None:
@@ -66,17 +70,24 @@ class Trainer:
         self._job = job
         self._device = device
         self._ranks = ranks
+        self._freeze()
         objective = _Objective(task)
         if job.trainer.compile:
             objective.compile()
         self._objective = ranks.averaging(objective)
         self.reset_optimizer()
 
+    def _freeze(self) -> None:
+        """Take the parameters of ``trainer.frozen`` out of training, before torch asks which of them have gradients."""
+        parameters = dict(self.task.model.named_parameters())
+        for name in frozen_names(parameters.keys(), self._job.trainer.frozen):
+            parameters[name].requires_grad_(False)
+
     def reset_optimizer(self) -> None:
-        """Start from a fresh optimizer."""
+        """Start from a fresh optimizer, of all parameters that are trained."""
         settings = self._job.trainer
         self._optimizer = torch.optim.AdamW(
-            self.task.model.parameters(),
+            [parameter for parameter in self.task.model.parameters() if parameter.requires_grad],
             lr=settings.learning_rate,
             betas=settings.betas,
             weight_decay=settings.weight_decay,
