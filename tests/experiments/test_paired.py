@@ -100,6 +100,14 @@ def test_seeds_that_test_different_cases_count_each_case_once() -> None:
     assert found.high == pytest.approx(0.6)
 
 
+def test_a_seed_that_pre_trains_and_fine_tunes_is_drawn_once_for_both() -> None:
+    """The mean of four draws of 0, 0, 0 and 1 is binomial: three quarters at its 97.5th percentile."""
+    base = [scratch(seed, {"a/1": 0.0}) for seed in range(4)]
+    found = difference([arm(s, s, {"a/1": float(s == 3)}) for s in range(4)], base)
+    assert found is not None
+    assert (found.mean, found.low, found.high) == (0.25, 0, 0.75)
+
+
 def test_the_worst_site_is_another_one_for_each_model() -> None:
     base = [scratch(0, {"a/1": 0.2, "a/2": 0.4, "b/1": 0.9})]  # a: 0.3
     found = difference([arm(0, 0, {"a/1": 0.8, "a/2": 0.8, "b/1": 0.7})], base, "worst_site_dice")  # b: 0.7
