@@ -51,9 +51,9 @@ pictures: $(INSTALLED) ## the README's pictures of the runs in RUN_DIR, into sim
 	@$(IN_VENV) PYTHONPATH=tests python .ci/pictures.py "$(RUN_DIR)" simulator
 
 results: $(INSTALLED) ## write simulator/RESULTS.md from the rows of the experiments
-	$(call run,fedswin results simulator/plans/sarcoma.yaml simulator/plans/phantoms.yaml simulator/plans/figure_7.yaml \
-	  simulator/plans/table_4.yaml simulator/plans/figure_6.yaml simulator/plans/figure_8.yaml \
-	  simulator/plans/unseen_hospital.yaml simulator/plans/figure_6_decathlon.yaml --rows simulator/results \
+	$(call run,fedswin results simulator/plans/head_neck.yaml simulator/plans/sarcoma.yaml simulator/plans/phantoms.yaml \
+	  simulator/plans/figure_7.yaml simulator/plans/table_4.yaml simulator/plans/figure_6.yaml \
+	  simulator/plans/figure_8.yaml simulator/plans/unseen_hospital.yaml simulator/plans/figure_6_decathlon.yaml --rows simulator/results \
 	  --out simulator/RESULTS.md)
 
 test: $(INSTALLED) ## the fast tests, and one of each kind that starts NVFlare

@@ -135,6 +135,8 @@ class SegmentationSettings(Section):
     """``{name: label value or list of values}``, in the order of the output channels after background."""
     background: list[int] = Field(default_factory=list)
     """Label values beside 0 that count as background; any other value in a label map is an error."""
+    decoder: Literal["unetr", "linear"] = "unetr"
+    """MONAI's Swin UNETR (paper, section 3.2), or a linear layer on the encoder's five feature maps, to probe them."""
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Overlap of neighbouring windows in sliding-window inference."""
     nsd_tolerance: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
@@ -206,6 +208,8 @@ class TrainerSettings(Section):
     """Train with ``torch.compile``. The first step takes minutes, on a CPU the more so, where it gains little."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """``auto`` is a GPU if the process sees one. ``fedswin simulate`` shows it those of ``--gpus``, or none."""
+    frozen: list[str] = Field(default_factory=list)
+    """Modules that are not trained, such as ``swinViT``: they stay bit for bit as they were, and are sent."""
     cpu_threads: Positive | None = None
     """CPU threads of each of a site's trainer processes; null shares the cores among the sites on this machine."""
 

@@ -63,7 +63,7 @@ def _crops_problem(job: Job) -> str | None:
 def _finetuning_problem(job: Job) -> str | None:
     if not job.segmentation.classes:
         return "segmentation.classes is empty: name at least one class and its label value"
-    if max(job.data.roi) < 64:
+    if max(job.data.roi) < 64 and job.segmentation.decoder == "unetr":
         return (
             f"data.roi {list(job.data.roi)}: segmentation needs at least one side of 64 or more, since instance "
             "norm cannot work on a bottleneck of a single voxel"

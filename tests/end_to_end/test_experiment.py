@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from experiments.studies import write_collection, write_plan
@@ -25,6 +28,7 @@ from fedswin.experiments.plan import Plan, load_plan
 from fedswin.experiments.rows import Row, read_rows
 from fedswin.operations.evaluate import evaluate, matrix
 from fedswin.records import read_records
+from fedswin.weights.file import load_weights
 
 pytestmark = pytest.mark.end_to_end
 
@@ -76,7 +80,7 @@ def test_a_grid_of_all_arms_is_run_scored_and_told(tmp_path: Path) -> None:
     for row in rows.values():
         assert_scored(plan, row, out)
     assert_same_traffic(rows["federated"], encoder_of(plan, rows["federated"].cell, out))
-    assert "| federated | 0 |" in (out / "plan.md").read_text()
+    assert re.search(r"^\| federated( \([^|]*\))? \| 0 \|", (out / "plan.md").read_text(), re.MULTILINE)
 
 
 def assert_scored(plan: Plan, row: Row, out: Path) -> None:
@@ -144,13 +148,28 @@ def without_time(row: Row) -> dict[str, Any]:
 def test_the_smallest_run_of_every_plan(path: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     plan = shrunk(path, tmp_path / path.name)
     cell = smallest(plan)
-    only = [f"{axis}={getattr(cell, axis)}" for axis in AXES]
+    only = [f"{axis}={cell.text(axis)}" for axis in AXES if axis != "frozen"]
     run(plan, tmp_path / "out", *(text for part in only for text in ("--only", part)), environment=environment)
-    [row] = read_rows(tmp_path / "out" / f"{plan.name}.csv")
-    assert row.cell == cell
-    assert 0 <= row.measures["dice"] <= 1
-    assert row.measures["pretraining_steps"] == row.measures["finetuning_steps"] == 2
-    assert set(row.sites) == {name.partition("/")[0] for name in row.cases}
+    rows = read_rows(tmp_path / "out" / f"{plan.name}.csv")
+    assert [row.cell for row in rows] == [replace(cell, frozen=frozen) for frozen in plan.settings.frozen]
+    for row in rows:
+        assert 0 <= row.measures["dice"] <= 1
+        assert row.measures["worst_site_dice"] == pytest.approx(min(row.sites.values()), rel=1e-5)
+        assert row.measures["pretraining_steps"] == row.measures["finetuning_steps"] == 2
+        assert set(row.sites) == {name.partition("/")[0] for name in row.cases}
+        assert row.cases.keys() == row.hd95.keys() == row.nsd.keys()
+        assert row.about["encoder"]
+        assert ("dice_area" in row.measures) == bool(plan.settings.validation_patients)
+        if row.cell.frozen:
+            assert_encoder_untouched(plan, row, tmp_path / "out")
+
+
+def assert_encoder_untouched(plan: Plan, row: Row, out: Path) -> None:
+    [model] = (out / RUNS / "finetuning").glob(f"*-{key_of(plan, row.cell)}")
+    before, after = (load_weights(run / "global" / "last.pt") for run in (encoder_of(plan, row.cell, out), model))
+    names = [name for name in before.tensors if name.startswith("swinViT.")]
+    assert len(names) == 118
+    assert all(torch.equal(before.tensors[name], after.tensors[name]) for name in names)
 
 
 def shrunk(path: Path, out: Path) -> Plan:
@@ -160,6 +179,8 @@ def shrunk(path: Path, out: Path) -> Plan:
         job["job"] = str((path.parent / job["job"]).resolve())
         job["set"] = {**job.get("set", {}), **_STEPS, **_LEAST}
     content["pretraining"]["set"] |= _LEAST_PRETRAINING
+    if "test_patients" in content:
+        content |= {"test_patients": 3, "validation_patients": 3}
     if "phantom" in content["data"]:
         content["data"]["phantom"] |= {"volumes": 5, "spacing": 6}
     out.write_text(yaml.safe_dump(content, sort_keys=False))
@@ -178,12 +199,24 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     write_collection(folder / "real_ct", {"sarcoma": (6, 0), "unlabelled": (0, 1), "organs": (0, 1)})
     write_collection(folder / "five", dict.fromkeys(_FIVE, (0, 1)))
     write_decathlon(folder / "decathlon" / "Task03_Liver")
+    write_head_neck(folder / "ct_collection")
     places = {
         "FEDSWIN_REAL_CT": "real_ct",
         "FEDSWIN_DECATHLON": "decathlon",
+        "FEDSWIN_CT_COLLECTION": "ct_collection",
         **{name: f"five/{name}" for name in _FIVE},
     }
     return {name: str(folder / place) for name, place in places.items()}
+
+
+def write_head_neck(folder: Path) -> None:
+    """Write twelve cases that show all seven structures of the collection, and a case of something else."""
+    write_collection(folder, {"head_neck": (12, 0), "sarcoma": (1, 0)})
+    for path in folder.glob("head_neck/*/label.nii.gz"):
+        label = np.zeros((66, 40, 36), np.uint8)
+        for value in range(1, 8):
+            label[8 * value : 8 * value + 6, 10:30, 5:30] = value
+        nib.save(nib.Nifti1Image(label, np.diag([2.0, 2.0, 2.0, 1.0])), path)
 
 
 def write_decathlon(folder: Path) -> None:

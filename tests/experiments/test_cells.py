@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from experiments.studies import write_plan
+from experiments.studies import fixed, write_plan
 from fedswin.errors import FedSwinError
 from fedswin.experiments.cells import cells_of, finetuning_job, grid_of, key_of, pretraining_job, pretraining_key
 from fedswin.experiments.plan import load_plan
@@ -60,10 +60,10 @@ def test_cells_come_by_seed_so_that_a_part_of_them_is_a_grid(tmp_path: Path) -> 
 
 def test_the_jobs_of_a_cell_have_its_seed_and_its_losses_and_are_else_those_of_the_plan(tmp_path: Path) -> None:
     plan = write_plan(tmp_path, pretraining={"job": "pretrain.yaml", "objectives": [["rotation", "contrastive"]]})
-    cell = replace(next(cell for cell in cells_of(plan) if cell.arm == "central"), seed=7)
+    cell = replace(next(cell for cell in cells_of(plan) if cell.arm == "central"), seed=7, encoder_seed=8)
     job = pretraining_job(plan, cell)
     assert job.pretraining.loss_weights.model_dump() == {"inpainting": 0, "rotation": 1, "contrastive": 1}
-    assert (job.seed, finetuning_job(plan, cell).seed) == (7, 7)
+    assert (job.seed, finetuning_job(plan, cell).seed) == (8, 7)
     assert job.trainer == plan.pretraining.trainer
     assert job.federation == plan.pretraining.federation
 
@@ -123,6 +123,55 @@ def test_cells_with_more_or_fewer_labels_start_from_the_same_encoder(tmp_path: P
         for cell in cells_of(plan)
         if not cell.starts_from_scratch
     )
+
+
+def test_encoders_and_fine_tunings_have_seeds_of_their_own_and_scratch_has_none_of_the_former(
+    tmp_path: Path,
+) -> None:
+    plan = write_plan(tmp_path, **fixed(encoder_seeds=[3, 4], finetune_seeds=[0, 1, 2]))
+    cells = cells_of(plan)
+    assert [(cell.encoder_seed, cell.seed) for cell in cells if cell.arm == "scratch"] == [("", 0), ("", 1), ("", 2)]
+    pairs = [(cell.encoder_seed, cell.seed) for cell in cells if cell.arm == "central"]
+    assert pairs == [(3, 0), (3, 1), (3, 2), (4, 0), (4, 1), (4, 2)]
+    central = [cell for cell in cells if cell.arm == "central"]
+    assert len({pretraining_key(plan, cell) for cell in central}) == 2
+    assert [pretraining_job(plan, cell).seed for cell in central] == [3, 3, 3, 4, 4, 4]
+    assert [finetuning_job(plan, cell).seed for cell in central] == [0, 1, 2, 0, 1, 2]
+    assert len(grid_of(plan)) == len(cells) == 3 * 2 * 3 + 3
+
+
+def test_a_frozen_run_is_another_one_from_the_same_encoder(tmp_path: Path) -> None:
+    probe = {"lump": {"job": "finetune.yaml", "probe": {"trainer.learning_rate": 0.5}}}
+    plan = write_plan(tmp_path, tasks=probe, **fixed(frozen=[False, True]))
+    tuned, frozen = (next(c for c in cells_of(plan) if (c.arm, c.frozen) == ("local", f)) for f in (False, True))
+    assert pretraining_key(plan, tuned) == pretraining_key(plan, frozen)
+    assert key_of(plan, tuned) != key_of(plan, frozen)
+    job = finetuning_job(plan, frozen)
+    assert (job.trainer.frozen, job.segmentation.decoder, job.trainer.learning_rate) == (["swinViT"], "linear", 0.5)
+    assert finetuning_job(plan, tuned) == plan.tasks["lump"].model_copy(update={"name": "finetuning"})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"test_patients": 5},
+        {"test_patients": ["x"]},
+        {"test_structures": "all"},
+        {"validation_patients": 2},
+        {"data_seed": 1},
+        {"tasks": {"lump": {"job": "finetune.yaml", "set": {"segmentation.classes": {"lump": 2}}}}},
+    ],
+)
+def test_another_test_changes_every_encoder_and_every_run(tmp_path: Path, changes: dict[str, Any]) -> None:
+    one, other = write_plan(tmp_path, **fixed()), write_plan(tmp_path, "other", **fixed(**changes))
+    for key in (key_of, pretraining_key):
+        assert not {key(one, cell) for cell in cells_of(one)} & {key(other, cell) for cell in cells_of(other)}
+
+
+def test_what_is_only_said_of_a_plan_changes_no_run(tmp_path: Path) -> None:
+    one = write_plan(tmp_path, **fixed())
+    other = write_plan(tmp_path, "other", **fixed(end_points=["hd95"], encoders="at_chance"))
+    assert list(grid_of(one)) == list(grid_of(other))
 
 
 def test_plans_that_ship_share_the_runs_that_they_have_in_common() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,13 +14,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from experiments.studies import row, write_collection, write_plan
+from experiments.studies import fixed, row, write_collection, write_plan
 from fedswin.errors import FedSwinError
 from fedswin.experiments import schedule
 from fedswin.experiments.cells import Cell, cells_of, key_of
-from fedswin.experiments.experiment import RUNS, chosen_cells, run_experiment
+from fedswin.experiments.experiment import RUNS, chosen_cells, count_experiment, run_experiment
 from fedswin.experiments.plan import Plan
 from fedswin.experiments.rows import Row, read_rows, write_rows
+from fedswin.outcome import Outcome, write_outcome
 from fedswin.run_lock import lock_run
 
 QUIET = Console(quiet=True)
@@ -33,7 +36,7 @@ class Training:
         self.fails: Callable[[str], bool] = lambda _: False
 
     def pretrain(self, plan: Plan, cell: Cell, sites: Path, out: Path, gpus: Sequence[int]) -> None:
-        self._note(f"encoder {cell.arm} {cell.seed}")
+        self._note(f"encoder {cell.arm} {cell.encoder_seed}")
         assert (sites / "a" / "datalist.json").exists()
         out.mkdir(parents=True, exist_ok=True)
 
@@ -232,3 +235,63 @@ def test_a_run_that_fails_as_nobody_foresaw_costs_itself_alone_too(plan: Plan, t
     with pytest.raises(FedSwinError, match="Runs that failed: 1. The first was .*OutOfMemoryError"):
         run_experiment(plan, plan.path.parent / "out", workers=2, console=QUIET)
     assert len(read_rows(plan.path.parent / "out" / "plan.csv")) == 7
+
+
+def test_what_is_tested_on_and_was_put_into_pre_training_later_is_refused_before_anything_runs(
+    plan: Plan, training: Training
+) -> None:
+    out = plan.path.parent / "out"
+    training.fails = lambda _: True
+    with pytest.raises(FedSwinError, match="cannot be"):
+        run_experiment(plan, out, console=QUIET)
+    for finetuning in (out / RUNS / "deals").glob("*/finetuning/a"):
+        datalist = finetuning.parents[1] / "pretraining" / "a" / "datalist.json"
+        tested = json.loads((finetuning / "datalist.json").read_text())["test"]
+        datalist.write_text(json.dumps({**json.loads(datalist.read_text()), "training": tested}))
+    training.fails = lambda _: False
+    training.done.clear()
+    with pytest.raises(FedSwinError, match=r"the patient 'a/case\d' is tested on, and is in pre-training at a"):
+        run_experiment(plan, out, console=QUIET)
+    assert training.done == []
+
+
+def test_an_encoder_that_is_gone_is_trained_anew_for_the_rows_that_need_it(plan: Plan, training: Training) -> None:
+    out = plan.path.parent / "out"
+    training.fails = lambda text: text == "row federated all 0"
+    with pytest.raises(FedSwinError, match="cannot be"):
+        run_experiment(plan, out, console=QUIET)
+    shutil.rmtree(out / RUNS)
+    training.fails = lambda _: False
+    training.done.clear()
+    run_experiment(plan, out, console=QUIET)
+    assert training.done == ["encoder federated 0", "row federated all 0"]
+
+
+def test_runs_are_counted_by_kind_without_data(plan: Plan, training: Training) -> None:
+    out = plan.path.parent / "out"
+    run_experiment(plan, out, cells=chosen_cells(plan, ["seed=0", "arm=federated", "labels=1"]), console=QUIET)
+    [encoder] = (out / RUNS / "pretraining").iterdir()
+    before = {path: path.lstat().st_mtime_ns for path in out.rglob("*")}
+    shutil.rmtree(plan.path.parent / "collection")
+    counts = {(c.what, c.kind): (c.runs, c.missing, c.steps) for c in count_experiment(plan, out, cells_of(plan))}
+    assert counts == {
+        ("encoder", "federated"): (2, 2, 4),  # that of seed 0 has not finished
+        ("row", "scratch, labels 1"): (2, 2, 4),
+        ("row", "scratch, labels all"): (2, 2, 4),
+        ("row", "federated, labels 1"): (2, 1, 4),
+        ("row", "federated, labels all"): (2, 2, 4),
+    }
+    assert {path: path.lstat().st_mtime_ns for path in out.rglob("*")} == before
+    write_outcome(encoder, Outcome("completed", 2, "Done."))
+    assert count_experiment(plan, out, cells_of(plan))[0].missing == 1
+
+
+def test_seeds_of_encoders_and_frozen_runs_are_made_once_each(plan: Plan, training: Training) -> None:
+    arms = {"arms": ["scratch", "federated"], "labels": ["all"]}
+    crossed = write_plan(plan.path.parent, "crossed", **fixed(**arms, test_patients=2, frozen=[False, True]))
+    rows = run_experiment(crossed, plan.path.parent / "out", workers=2, console=QUIET)
+    assert len([text for text in training.done if text.startswith("encoder")]) == 2
+    assert len(rows) == 2 * (2 * 2 + 2)
+    assert chosen_cells(crossed, ["frozen=true", "arm=scratch", "seed=1"]) == [
+        cell for cell in cells_of(crossed) if cell.frozen and cell.arm == "scratch" and cell.seed == 1
+    ]

@@ -18,7 +18,8 @@ from fedswin.experiments.rows import rows_of, write_rows
 
 SIMULATOR = Path(__file__).parents[2] / "simulator"
 PLANS = sorted((SIMULATOR / "plans").glob("*.yaml"))
-RECORDED = [path for path in PLANS if path.stem != "figure_6_decathlon"]  # its collections and GPUs are not here
+UNRECORDED = ("figure_6_decathlon", "head_neck")  # its collections and GPUs are not here; it has not run yet
+RECORDED = [path for path in PLANS if path.stem not in UNRECORDED]
 
 
 @pytest.fixture

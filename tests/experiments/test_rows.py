@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from experiments.studies import ABOUT, CELL
 from fedswin.errors import FedSwinError
 from fedswin.experiments.rows import ABOUT as ABOUT_COLUMNS
-from fedswin.experiments.rows import MEASURES, Row, csv_of, read_rows, write_rows
+from fedswin.experiments.rows import MEASURES, Row, csv_of, holds_rows, read_rows, write_rows
+
+RECORDED = sorted((Path(__file__).parents[2] / "simulator" / "results").glob("*.csv"))
 
 numbers = st.integers(-(10**5), 10**5).map(lambda n: n / 1000)  # six digits are written
 names = st.text(st.characters(whitelist_categories=["L", "N", "P", "Zs"]), min_size=1, max_size=12)
@@ -25,6 +27,8 @@ cells = st.builds(
     objective=st.sampled_from(["", "inpainting", "inpainting + rotation"]),
     cases=st.one_of(st.integers(1, 99), st.sampled_from(["", "all"])),
     seed=st.integers(0, 99),
+    encoder_seed=st.one_of(st.just(""), st.integers(0, 99)),
+    frozen=st.booleans(),
 )
 rows = st.builds(
     Row,
@@ -35,6 +39,8 @@ rows = st.builds(
     sites=st.dictionaries(names, numbers, max_size=3),
     cases=st.dictionaries(names, numbers, max_size=3),
     about=st.just(ABOUT),
+    hd95=st.dictionaries(names, numbers, max_size=3),
+    nsd=st.dictionaries(names, numbers, max_size=3),
 )
 
 
@@ -62,6 +68,18 @@ def test_every_column_has_a_heading_and_every_line_a_value_for_each(tmp_path: Pa
     assert lines[1]["dice of b/y"] == "0.25"
     assert set(ABOUT_COLUMNS) <= lines[0].keys()
     assert all(None not in line and None not in line.values() for line in lines)
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=[path.stem for path in RECORDED])
+def test_csvs_of_before_are_read_with_one_seed_for_all_and_encoders_that_nobody_told_of(path: Path) -> None:
+    with path.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert "encoder_seed" not in lines[0]
+    assert holds_rows(path)
+    for row, line in zip(read_rows(path), lines, strict=True):
+        assert str(row.cell.encoder_seed) == ("" if line["arm"] == "scratch" else line["seed"])
+        assert (row.cell.frozen, row.about["encoder"], row.hd95) == (False, "", {})
+        assert row.measures["dice"] == float(line["dice"])
 
 
 @pytest.mark.parametrize("content", ["a,b\n1,2\n", "key,task\nk,t\n"])

@@ -17,6 +17,7 @@ ROWS = [
     row(
         FEDERATED,
         {"a/1": 0.5, "b/1": 0.5},
+        encoder="learns",
         hd95=2.0,
         nsd=0.5,
         **{**COSTS, "pretraining_steps": 4, "pretraining_samples": 24, "pretraining_megabytes_per_round": 8.25},
@@ -34,15 +35,38 @@ def parsed(table_of: Callable[..., str], rows: Sequence[Row]) -> list[dict[str, 
 def test_a_line_says_scores_sites_the_worst_of_them_and_the_gain() -> None:
     scratch, federated = parsed(table, ROWS)
     assert scratch["arm"] == "scratch"
-    assert (scratch["Dice"], scratch["− scratch"], scratch["p"]) == ("0.500", "–", "–")
+    assert (scratch["Dice"], scratch["− scratch"], scratch["95 % interval"]) == ("0.500", "–", "–")
     assert (scratch["a"], scratch["b"], scratch["worst site"]) == ("0.250", "0.750", "0.250 a")
     assert (scratch["HD95, mm"], scratch["NSD"]) == ("12.3", "0.500")
-    assert federated["− scratch"] == "+0.000; better in 1 of 2 cases, 0 of 1 seeds"
+    assert federated["− scratch"] == "+0.000; better in 1 of 2 cases, 0 of 1 runs"
     assert federated["pre-training: steps"] == "4"
     assert federated["pre-training: sub-volumes"] == "24"
     assert federated["pre-training: MB a site and round"] == "8.2"
     assert federated["fine-tuning: sub-volumes"] == "12"
     assert federated["fine-tuning: MB a site and round"] == "–"
+
+
+def test_an_interval_is_told_of_encoders_that_have_learned_alone() -> None:
+    known = {
+        "learns": "federated",
+        "at chance": "federated (encoder at chance)",
+        "": "federated (learning not recorded)",
+    }
+    for verdict, arm in known.items():
+        rows = [row(CELL, {"a/1": 0.25}), row(FEDERATED, {"a/1": 0.5}, encoder=verdict)]
+        line = parsed(table, rows)[1]
+        assert (line["arm"], line["95 % interval"]) == (arm, "+0.250 to +0.250" if verdict == "learns" else "–")
+
+
+def test_what_only_new_rows_record_has_a_column_if_one_has_it() -> None:
+    figures = {"encoder_rotation_accuracy": 0.4, "encoder_rotation_accuracy_bound": 0.3, "encoder_feature_rank": 7.0}
+    frozen = replace(FEDERATED, frozen=True, seed=3, encoder_seed=5)
+    told = row(frozen, {"a/1": 0.5}, encoder="learns", dice_area=0.25, worst_site_dice=0.125, **figures)
+    assert not {"area under Dice by step", "worst site of a run", "learned"} & parsed(table, ROWS)[0].keys()
+    line = parsed(table, [*ROWS, told])[2]
+    assert (line["encoder"], line["seeds"]) == ("frozen", "3; encoders 5")
+    assert (line["area under Dice by step"], line["worst site of a run"]) == ("0.250", "0.125")
+    assert line["learned"] == "rotation accuracy 0.40, at least 0.30, rank 7.0"
 
 
 def test_of_one_site_there_is_no_column_and_none_is_the_worst() -> None:
@@ -52,7 +76,7 @@ def test_of_one_site_there_is_no_column_and_none_is_the_worst() -> None:
 
 
 def test_who_pre_trained_alone_is_named() -> None:
-    local = row(replace(FEDERATED, arm="local"), {"a/1": 0.5})
+    local = row(replace(FEDERATED, arm="local"), {"a/1": 0.5}, encoder="learns")
     lines = parsed(table, [ROWS[0], replace(local, about={**local.about, "alone": "a"})])
     assert [line["arm"] for line in lines] == ["scratch", "local at a"]
 
@@ -64,7 +88,7 @@ def test_several_seeds_have_a_deviation() -> None:
 
 
 def test_every_case_has_its_column() -> None:
-    scratch, federated = parsed(case_table, [*ROWS, row(replace(FEDERATED, seed=1), {"a/2": 1.0})])
+    scratch, federated = parsed(case_table, [*ROWS, row(replace(FEDERATED, seed=1), {"a/2": 1.0}, encoder="learns")])
     assert scratch == {"arm": "scratch", "a/1": "0.250", "a/2": "–", "b/1": "0.750"}
     assert federated == {"arm": "federated", "a/1": "0.500", "a/2": "1.000", "b/1": "0.500"}
 

@@ -37,6 +37,18 @@ def test_a_pretraining_run_has_no_whole_network(pretrained, tmp_path, form):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("form", [name for name, form in FORMS.items() if form.segments])
+def test_of_a_linear_probe_the_encoder_alone_is_exported(tmp_path, form):
+    probe = FINETUNE.changed("segmentation", decoder="linear")
+    save_weights(tmp_path / "model.pt", model(probe))
+    with pytest.raises(FedSwinError, match=f"'linear', a probe of the encoder, .* cannot be exported as {form}"):
+        export(tmp_path / "model.pt", form, tmp_path / "out.onnx")
+    export(tmp_path / "model.pt", "encoder", tmp_path / "encoder.pt")
+    assert set(load_weights(tmp_path / "encoder.pt").tensors) == {
+        name for name in model(probe).tensors if name.startswith("swinViT.")
+    }
+
+
 def test_the_best_model_is_written_unless_the_last_is_asked_for(pretrained, tmp_path):
     for which, options in (("best", {}), ("last", {"which": "last"})):
         export(pretrained, "encoder", tmp_path / f"{which}.pt", **options)

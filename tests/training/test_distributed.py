@@ -12,7 +12,7 @@ from torch.multiprocessing.spawn import start_processes
 from end_to_end import tiny
 from fedswin.config import Job
 from fedswin.data.datalist import Site, read_site
-from fedswin.tasks import build_task
+from fedswin.tasks import build_model, build_task
 from fedswin.training.distributed import Ranks, RoundFailedError
 from fedswin.training.schedule import warmup_cosine
 from fedswin.training.trainer import make_deterministic
@@ -35,7 +35,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 @pytest.fixture(scope="module")
 def trained(job: Job, site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where two processes have left what they hold after one round of two steps."""
-    folder = tmp_path_factory.mktemp("two processes")
+    return train_two(job, site, tmp_path_factory.mktemp("two processes"))
+
+
+def train_two(job: Job, site: Site, folder: Path) -> Path:
     started = start_processes(two_processes.train, (job, site, folder), nprocs=2, join=False)
     try:
         while not started.join(timeout=_SECONDS):
@@ -77,6 +80,15 @@ def test_it_is_the_model_that_the_mean_gradient_of_both_batches_makes(trained: P
     found = left(trained, 0)["model"]
     torch.testing.assert_close(found, model, rtol=1e-4, atol=1e-5)
     assert torch.load(trained / "report.pt", weights_only=True)["loss"] == pytest.approx(sum(losses) / 4, rel=1e-5)
+
+
+def test_what_is_frozen_stays_in_both_and_the_rest_is_trained(job: Job, site: Site, tmp_path: Path) -> None:
+    frozen = job.changed("trainer", frozen=["swinViT"])
+    before = parameters(build_model(frozen))
+    train_two(frozen, site, tmp_path)
+    for rank in range(2):
+        after = left(tmp_path, rank)["model"]
+        assert all(torch.equal(after[name], before[name]) == name.startswith("swinViT.") for name in before)
 
 
 def test_one_process_takes_the_batch_of_the_step_and_several_share_them_out() -> None:

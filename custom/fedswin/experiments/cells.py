@@ -27,7 +27,9 @@ class Cell:
         arm: where the encoder comes from.
         objective: the losses of pre-training, joined by " + "; empty from scratch.
         cases: cases of each site in pre-training; empty from scratch.
-        seed: deals, initialises and orders.
+        seed: of fine-tuning: deals, initialises and orders.
+        encoder_seed: of pre-training; empty from scratch.
+        frozen: whether the encoder is frozen, under a linear decoder.
     """
 
     task: str
@@ -38,24 +40,37 @@ class Cell:
     objective: str
     cases: Amount | str
     seed: int
+    encoder_seed: int | str = ""
+    frozen: bool = False
 
     @property
     def starts_from_scratch(self) -> bool:
         """Whether nothing is pre-trained."""
         return self.arm == "scratch"
 
+    @property
+    def pretraining_seed(self) -> int:
+        """The seed of the encoder; from scratch, where it decides nothing, that of fine-tuning."""
+        return self.seed if self.encoder_seed == "" else int(self.encoder_seed)
+
     def from_scratch(self) -> Cell:
         """Return the cell that does the same without pre-training."""
-        return replace(self, arm="scratch", objective="", cases="")
+        return replace(self, arm="scratch", objective="", cases="", encoder_seed="")
+
+    def text(self, axis: str) -> str:
+        """Return the value of an axis as it is written in a CSV and on a command line."""
+        value = getattr(self, axis)
+        return str(value).lower() if isinstance(value, bool) else str(value)
 
     def __str__(self) -> str:
         """Name the values that say something, those of an axis that is not used left out."""
         amounts = [f"labels {self.labels}", f"scans {self.cases}" if self.cases not in ("", "all") else ""]
         losses = self.objective if self.objective != " + ".join(OBJECTIVES) else ""
         left_out = f"without {self.left_out}" if self.left_out else ""
-        return ", ".join(
-            part for part in (self.task, self.shard, left_out, self.arm, losses, *amounts, f"seed {self.seed}") if part
-        )
+        frozen = "frozen" if self.frozen else ""
+        encoder = f"encoder seed {self.encoder_seed}" if self.encoder_seed not in ("", self.seed) else ""
+        parts = (self.task, self.shard, left_out, self.arm, frozen, losses, *amounts, encoder, f"seed {self.seed}")
+        return ", ".join(part for part in parts if part)
 
 
 AXES = tuple(field.name for field in fields(Cell))
@@ -69,8 +84,9 @@ def cells_of(plan: Plan) -> list[Cell]:
 def _cells(plan: Plan) -> Iterator[Cell]:
     settings = plan.settings
     objectives = [" + ".join(loss for loss in OBJECTIVES if loss in of) for of in settings.pretraining.objectives]
-    for seed, task, shard, left_out, labels, arm, objective, cases in product(
-        settings.seeds,
+    for (encoder, seed), frozen, task, shard, left_out, labels, arm, objective, cases in product(
+        settings.seed_pairs,
+        settings.frozen,
         settings.tasks,
         settings.shards,
         settings.left_out,
@@ -79,7 +95,7 @@ def _cells(plan: Plan) -> Iterator[Cell]:
         objectives,
         settings.pretraining.cases,
     ):
-        cell = Cell(task, shard, left_out or "", labels, arm, objective, cases, seed)
+        cell = Cell(task, shard, left_out or "", labels, arm, objective, cases, seed, encoder, frozen)
         yield cell.from_scratch() if cell.starts_from_scratch else cell
 
 
@@ -102,12 +118,14 @@ def pretraining_job(plan: Plan, cell: Cell) -> Job:
     job, losses = plan.pretraining, cell.objective.split(" + ")
     weights = job.pretraining.loss_weights
     left = weights.model_copy(update={name: 0.0 for name in OBJECTIVES if name not in losses})
-    return job.changed("pretraining", loss_weights=left).model_copy(update={"name": "pretraining", "seed": cell.seed})
+    update = {"name": "pretraining", "seed": cell.pretraining_seed}
+    return job.changed("pretraining", loss_weights=left).model_copy(update=update)
 
 
 def finetuning_job(plan: Plan, cell: Cell) -> Job:
     """Return the job that fine-tunes the cell's encoder, the same for all arms."""
-    return plan.tasks[cell.task].model_copy(update={"name": "finetuning", "seed": cell.seed})
+    jobs = plan.probes if cell.frozen else plan.tasks
+    return jobs[cell.task].model_copy(update={"name": "finetuning", "seed": cell.seed})
 
 
 def key_of(plan: Plan, cell: Cell) -> str:
@@ -117,7 +135,7 @@ def key_of(plan: Plan, cell: Cell) -> str:
     have settings with their default: should that ever change, rows that are there tell of the old one.
     """
     content = {
-        **_dealt(plan, cell),
+        **_dealt(plan, cell, cell.seed),
         "finetuning": _settings(finetuning_job(plan, cell)),
         "own_data": None if plan.shares_data(cell.task) else _own_data(plan, cell),
         "labels": cell.labels,
@@ -128,7 +146,7 @@ def key_of(plan: Plan, cell: Cell) -> str:
 
 def pretraining_key(plan: Plan, cell: Cell) -> str:
     """Return the hash of all settings that make the cell's encoder: cells of the same start from the same run."""
-    return _hash({**_dealt(plan, cell), **_pretraining(plan, cell)})
+    return _hash({**_dealt(plan, cell, cell.pretraining_seed), **_pretraining(plan, cell)})
 
 
 def _pretraining(plan: Plan, cell: Cell) -> dict[str, Any]:
@@ -136,7 +154,7 @@ def _pretraining(plan: Plan, cell: Cell) -> dict[str, Any]:
     return {"job": _settings(pretraining_job(plan, cell)), "arm": cell.arm, "alone": alone, "cases": cell.cases}
 
 
-def _dealt(plan: Plan, cell: Cell) -> dict[str, Any]:
+def _dealt(plan: Plan, cell: Cell, seed: int) -> dict[str, Any]:
     """Describe which cases there are, and which of them are kept from pre-training for the test."""
     shared, dealing = plan.shares_data(cell.task), plan.settings.shards[cell.shard]
     return {
@@ -145,13 +163,30 @@ def _dealt(plan: Plan, cell: Cell) -> dict[str, Any]:
         "left_out": cell.left_out,
         "folds": plan.settings.folds if shared else None,
         "sites": plan.settings.tasks[cell.task].sites if shared else None,
-        "seed": cell.seed,
+        "seed": seed,
+        **(_fixed_test(plan, cell) if shared else {}),
     }
 
 
 def _own_data(plan: Plan, cell: Cell) -> dict[str, Any]:
     task = plan.settings.tasks[cell.task]
-    return {"data": _settings(plan.scenario(cell.task).settings), "sites": task.sites, "folds": plan.settings.folds}
+    data = _settings(plan.scenario(cell.task).settings)
+    return {"data": data, "sites": task.sites, "folds": plan.settings.folds, **_fixed_test(plan, cell)}
+
+
+def _fixed_test(plan: Plan, cell: Cell) -> dict[str, Any]:
+    """Describe what decides which patients are for test and validation, where all runs have the same."""
+    settings = plan.settings
+    if settings.test_patients is None:
+        return {}
+    test = {
+        "patients": settings.test_patients,
+        "structures": settings.test_structures,
+        "validation": settings.validation_patients,
+        "seed": settings.data_seed,
+        "classes": plan.tasks[cell.task].segmentation.classes,
+    }
+    return {"test": test}
 
 
 def _settings(section: Section) -> dict[str, Any]:

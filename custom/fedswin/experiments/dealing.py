@@ -5,8 +5,8 @@ All arms of a cell read the same folders, and no training opens a ``test`` case.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from fedswin.data.dealing.shard import shard
 from fedswin.data.folds import fold_of_patients
 from fedswin.errors import FedSwinError, nearest
 from fedswin.experiments.cells import Cell
+from fedswin.experiments.kept_patients import keep_patients, shown_classes_of
 from fedswin.experiments.plan import Amount, Dealing, Plan
 from fedswin.operations.made_sites import make_sites
 from fedswin.operations.scenario import Scenario
@@ -115,8 +116,7 @@ def write_deal(plan: Plan, cell: Cell, pretraining: Path, finetuning: Path, out:
     held = read_holdings(finetuning)
     _refuse_unknown(plan, [*(task.sites or ()), cell.left_out], held)
     labelled = {name: held[name] for name in task.sites or held}
-    tests = {name: held_out(site.cases, name, plan.settings.folds, cell) for name, site in labelled.items()}
-    tuning = {name: _tuning(site, name, tests[name], cell) for name, site in labelled.items()}
+    tuning = _by_patients(plan, cell, labelled) if plan.settings.test_patients else _by_folds(plan, cell, labelled)
     _refuse_empty(plan, cell, tuning)
     sources = read_holdings(pretraining)
     _refuse_unknown(plan, [plan.settings.pretraining.local, cell.left_out], sources)
@@ -126,11 +126,9 @@ def write_deal(plan: Plan, cell: Cell, pretraining: Path, finetuning: Path, out:
         for name, splits in tuning.items():
             _write(folder / "finetuning" / name, splits, held[name])
         for name, site in sources.items():
-            tested = {case.patient for case in tests.get(name, ())} if pretraining == finetuning else set()
-            cases = [case for case in site.cases if case.patient not in tested and name != cell.left_out]
-            chosen = draw(cases, cell.cases or "all", name, "cases", cell.seed)
-            if chosen:
-                _write(folder / "pretraining" / name, {"training": chosen}, site)
+            splits = _unlabelled(site, name, tuning.get(name, {}) if pretraining == finetuning else {}, cell)
+            if splits["training"]:
+                _write(folder / "pretraining" / name, splits, site)
             elif name == plan.settings.pretraining.local and cell.arm == "local":
                 raise FedSwinError(f"{plan.path}: {name} is to pre-train alone, and has no case left for it ({cell}).")
 
@@ -150,11 +148,22 @@ def held_out(cases: Sequence[Case], site: str, folds: int, cell: Cell) -> list[C
     return chosen if len({case.patient for case in chosen}) < len(patients) else []
 
 
-def draw(cases: Sequence[Case], amount: Amount | str, site: str, what: str, seed: int) -> list[Case]:
-    """Return ``amount`` of the cases; what is drawn of fewer is among what is drawn of more."""
+def draw(
+    cases: Sequence[Case],
+    amount: Amount | str,
+    site: str,
+    what: str,
+    seed: int,
+    first: Callable[[Case], bool] = lambda case: True,
+) -> list[Case]:
+    """Return ``amount`` of the cases, those that come ``first`` before others.
+
+    What is drawn of fewer is among what is drawn of more.
+    """
     if amount == "all":
         return list(cases)
-    order = generator(seed, site, what).permutation(len(cases))
+    order = generator(seed, site, what).permutation(len(cases)).tolist()
+    order.sort(key=lambda number: not first(cases[number]))
     return [cases[number] for number in sorted(order[: int(amount)])]
 
 
@@ -180,7 +189,7 @@ def _linked(folder: Path, site: str, case: Case) -> Case:
             links[part] = folder / part / f"{site}_{file.name}"
             links[part].parent.mkdir(exist_ok=True)
             links[part].symlink_to(file.resolve())
-    return Case(links["images"], links.get("labels"), f"{site}/{case.patient}")
+    return replace(case, image=links["images"], label=links.get("labels"), patient=f"{site}/{case.patient}")
 
 
 def _holding(folder: Path) -> Holding:
@@ -188,10 +197,48 @@ def _holding(folder: Path) -> Holding:
     return Holding([case for split in SPLITS for case in splits[split]], top_level)
 
 
-def _tuning(site: Holding, name: str, test: Sequence[Case], cell: Cell) -> Splits:
-    left = [case for case in site.cases if case.label and case not in test]
-    training = [] if name == cell.left_out else draw(left, cell.labels, name, "labels", cell.seed)
-    return {"training": training, "test": test}
+def _by_folds(plan: Plan, cell: Cell, sites: Mapping[str, Holding]) -> dict[str, Splits]:
+    """Return the cases of fine-tuning at each site, the fold of the cell's seed being the test."""
+    folds, tuning = plan.settings.folds or 1, dict[str, Splits]()
+    for name, site in sites.items():
+        test = held_out(site.cases, name, folds, cell)
+        left = [case for case in site.cases if case.label and case not in test]
+        training = [] if name == cell.left_out else draw(left, cell.labels, name, "labels", cell.seed)
+        tuning[name] = {"training": training, "test": test}
+    return tuning
+
+
+def _by_patients(plan: Plan, cell: Cell, sites: Mapping[str, Holding]) -> dict[str, Splits]:
+    """Return the cases of fine-tuning at each site, with the test and validation that are the same for all runs.
+
+    Cases whose label maps show none of the task's classes are left out; those that show all of them are drawn first.
+    """
+    job = plan.tasks[cell.task]
+    shown = {name: {case: shown_classes_of(case, job) for case in site.cases} for name, site in sites.items()}
+    kept = keep_patients(plan, cell.task, {name: site.cases for name, site in sites.items()})
+    tuning: dict[str, Splits] = {}
+    for name, classes in shown.items():
+        labelled = [case for case in classes if classes[case]]
+        test, validation = (
+            [case for case in labelled if case.patient in patients[name]] for patients in (kept.test, kept.validation)
+        )
+        left = [case for case in labelled if case not in test and case not in validation]
+        complete = {case for case in left if len(classes[case]) == len(job.segmentation.classes)}
+        training = draw(left, cell.labels, name, "labels", cell.seed, complete.__contains__)
+        tuning[name] = {"training": training, "validation": validation, "test": test}
+    return tuning
+
+
+def _unlabelled(site: Holding, name: str, tuning: Splits, cell: Cell) -> Splits:
+    """Return the cases of pre-training at a site, without those of any patient of the test.
+
+    Patients of validation are so here, too.
+    """
+    tested, validated = ({case.patient for case in tuning.get(split, ())} for split in ("test", "validation"))
+    cases = [case for case in site.cases if case.patient not in tested and name != cell.left_out]
+    left = [case for case in cases if case.patient not in validated]
+    training = draw(left, cell.cases or "all", name, "cases", cell.pretraining_seed)
+    return {"training": training, "validation": [case for case in cases if case.patient in validated]}
 
 
 def _write(folder: Path, splits: Splits, held: Holding) -> None:

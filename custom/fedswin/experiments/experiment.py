@@ -11,11 +11,12 @@ from rich.console import Console
 
 from fedswin.errors import FedSwinError, nearest
 from fedswin.experiments.cells import AXES, Cell, cells_of, grid_of
+from fedswin.experiments.counts import Count, count_runs
 from fedswin.experiments.dealing import TaskSites, ready_task
 from fedswin.experiments.plan import Plan
 from fedswin.experiments.plot import require_plots
 from fedswin.experiments.rows import Row, csv_of, holds_rows, read_rows, require_one_source, rows_of, write_rows
-from fedswin.experiments.schedule import Schedule
+from fedswin.experiments.schedule import PRETRAINING, Schedule
 from fedswin.run_lock import lock_run
 
 RUNS = "runs"
@@ -39,11 +40,11 @@ def chosen_cells(plan: Plan, only: Sequence[str]) -> list[Cell]:
         if axis not in AXES:
             axes = ", ".join(AXES)
             raise FedSwinError(f"--only {text}: expected axis=value{nearest(axis, AXES)}. The axes are {axes}.")
-        known = list(dict.fromkeys(str(getattr(cell, axis)) for cell in every))
+        known = list(dict.fromkeys(cell.text(axis) for cell in every))
         if value not in known:
             raise FedSwinError(f"--only {text}: the plan has no such {axis}. It has {', '.join(filter(None, known))}.")
         wanted[axis].append(value)
-    cells = [cell for cell in every if all(str(getattr(cell, axis)) in values for axis, values in wanted.items())]
+    cells = [cell for cell in every if all(cell.text(axis) in values for axis, values in wanted.items())]
     if not cells:
         raise FedSwinError(f"{plan.path}: no run of the plan has {' and '.join(only)}.")
     return cells
@@ -95,6 +96,15 @@ def run_experiment(
         elif rows:
             keep()
     return [rows[key] for key in grid if key in rows]
+
+
+def count_experiment(plan: Plan, out: Path, cells: Sequence[Cell]) -> list[Count]:
+    """Count the runs of ``cells`` by kind, and which of them `run_experiment` would make in ``out``.
+
+    Raises:
+        FedSwinError: as `rows_of`.
+    """
+    return count_runs(plan, cells, _known_rows(plan, out, grid_of(plan)), out / RUNS / PRETRAINING)
 
 
 def _refuse_strangers(rows: Path) -> None:

@@ -11,7 +11,9 @@ from jinja2 import Template
 
 from fedswin.durable import write_text_whole
 from fedswin.experiments.cells import cells_of
-from fedswin.experiments.plan import Plan
+from fedswin.experiments.conclusions import conclusions
+from fedswin.experiments.learning import with_later_verdicts
+from fedswin.experiments.plan import Plan, PlanSettings
 from fedswin.experiments.plot import draw
 from fedswin.experiments.rows import Row, csv_of, rows_of
 from fedswin.experiments.summary import summarize, varying_axes
@@ -30,7 +32,7 @@ def write_table_and_plot(plan: Plan, folder: Path) -> None:
     """
     if rows := rows_of(plan, folder):
         path = csv_of(folder, plan.name)
-        draw(rows, path.with_suffix(".svg"))
+        draw(with_later_verdicts(plan, rows), path.with_suffix(".svg"))
         write_text_whole(path.with_suffix(".md"), _template("plan").render(part=_part(plan, rows)))
 
 
@@ -75,7 +77,8 @@ def _template(name: str) -> Template:
 
 
 def _part(plan: Plan, rows: Sequence[Row]) -> dict[str, Any]:
-    settings, summaries, axes = plan.settings, summarize(rows), varying_axes(rows)
+    settings, axes = plan.settings, varying_axes(rows)
+    summaries = summarize(with_later_verdicts(plan, rows), settings.end_points)
     return {
         "name": plan.name,
         "question": settings.question,
@@ -83,11 +86,19 @@ def _part(plan: Plan, rows: Sequence[Row]) -> dict[str, Any]:
         "reading": settings.reading.strip(),
         "there": len(rows),
         "all": len(cells_of(plan)),
-        "seeds": _listed(settings.seeds, str),
+        "seeds": _seeds(settings),
+        "conclusions": conclusions(plan, summaries, axes),
         "table": table(summaries, axes),
         "classes": class_table(summaries, axes),
         "cases": case_table(summaries, axes),
     }
+
+
+def _seeds(settings: PlanSettings) -> str:
+    if settings.seeds:
+        return f"seeds {_listed(settings.seeds, str)}"
+    encoders, finetuning = _listed(settings.encoder_seeds, str), _listed(settings.finetune_seeds, str)
+    return f"seeds of pre-training {encoders}, of fine-tuning {finetuning}"
 
 
 def _listed(things: Sequence[Any], text: Callable[[Any], Any]) -> str:

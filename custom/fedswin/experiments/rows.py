@@ -1,6 +1,7 @@
 """The CSV of an experiment: a row for each run that is finished, and everything that is told of it comes from there.
 
-Columns are the axes of the grid, the run's measures, ``dice in CLASS``, ``dice at SITE`` and ``dice of SITE/CASE``.
+Columns are the axes of the grid, the run's measures, ``dice in CLASS``, ``dice at SITE``, ``dice of SITE/CASE``, and so
+``hd95 of`` and ``nsd of``. CSVs of before have fewer columns, and are read as they are.
 """
 
 from __future__ import annotations
@@ -8,16 +9,19 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fedswin.durable import write_text_whole
 from fedswin.errors import FedSwinError
 from fedswin.experiments.cells import AXES, Cell, grid_of
+from fedswin.experiments.learning import ENCODER_FIGURES
 from fedswin.experiments.plan import Plan
 
-_CLASS, _SITE, _CASE = "dice in ", "dice at ", "dice of "
+_CLASS, _SITE, _CASE, _HD95, _NSD = "dice in ", "dice at ", "dice of ", "hd95 of ", "nsd of "
+_OF_CASES = (_CASE, _HD95, _NSD)
+_FIRST_AXES = 8  # those of the first CSVs, by which one is known
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,11 @@ class Row:
         classes: the Dice of each class, the mean over the test cases; of one class it is that of the run, and left out.
         sites: the Dice at each site, the mean over its test cases.
         cases: the Dice of each test case, named ``<site>/<case>``.
-        about: what it ran on and with: ``alone`` (the site that pre-trained by itself), ``data``, ``code``, ``torch``,
-            ``machine``, ``finished``.
+        about: what it ran on and with: ``alone`` (the site that pre-trained by itself), ``encoder`` (whether the
+            encoder had learned, see `fedswin.experiments.learning`), ``data``, ``code``, ``torch``, ``machine``,
+            ``finished``.
+        hd95: the HD95 of each test case, in mm.
+        nsd: the NSD of each test case.
     """
 
     key: str
@@ -42,13 +49,18 @@ class Row:
     sites: Mapping[str, float]
     cases: Mapping[str, float]
     about: Mapping[str, str]
+    hd95: Mapping[str, float] = field(default_factory=dict)
+    nsd: Mapping[str, float] = field(default_factory=dict)
 
 
 MEASURES = (
     "dice",
+    "dice_area",
     "hd95",
     "nsd",
     "missed",
+    "worst_site_dice",
+    *ENCODER_FIGURES,
     "pretraining_cases",
     "pretraining_steps",
     "pretraining_samples",
@@ -58,7 +70,7 @@ MEASURES = (
     "finetuning_samples",
     "finetuning_megabytes_per_round",
 )
-ABOUT = ("alone", "data", "code", "torch", "machine", "finished")
+ABOUT = ("alone", "encoder", "data", "code", "torch", "machine", "finished")
 
 
 def csv_of(folder: Path, plan: str) -> Path:
@@ -73,8 +85,10 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
         OSError: if it cannot be written.
     """
     named = [_named(row) for row in rows]
-    classes_and_sites = dict.fromkeys(name for of_row in named for name in of_row if not name.startswith(_CASE))
-    cases = sorted({name for of_row in named for name in of_row if name.startswith(_CASE)})
+    classes_and_sites = dict.fromkeys(name for of_row in named for name in of_row if not name.startswith(_OF_CASES))
+    cases = [
+        name for kind in _OF_CASES for name in sorted({n for of_row in named for n in of_row if n.startswith(kind)})
+    ]
     text = io.StringIO()
     columns = ["key", *AXES, *MEASURES, *sorted(classes_and_sites, key=_is_site), *cases, *ABOUT]
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -103,7 +117,7 @@ def read_rows(path: Path) -> list[Row]:
 def holds_rows(path: Path) -> bool:
     """Tell whether a CSV has the first columns that `write_rows` gives it."""
     with path.open(newline="") as file:
-        return file.readline().startswith(",".join(["key", *AXES]))
+        return file.readline().startswith(",".join(["key", *AXES[:_FIRST_AXES]]))
 
 
 def rows_of(plan: Plan, folder: Path) -> list[Row]:
@@ -141,7 +155,7 @@ def require_one_source(path: Path, rows: Iterable[Row]) -> None:
 
 def _as_text(row: Row) -> dict[str, Any]:
     numbers = {name: _digits(value) for name, value in {**row.measures, **_named(row)}.items()}
-    return {"key": row.key, **vars(row.cell), **numbers, **row.about}
+    return {"key": row.key, **{axis: row.cell.text(axis) for axis in AXES}, **numbers, **row.about}
 
 
 def _digits(value: float) -> str:
@@ -150,8 +164,8 @@ def _digits(value: float) -> str:
 
 
 def _named(row: Row) -> dict[str, float]:
-    """Return the Dice of classes, sites and cases by column."""
-    groups = ((_CLASS, row.classes), (_SITE, row.sites), (_CASE, row.cases))
+    """Return the scores of classes, sites and cases by column."""
+    groups = ((_CLASS, row.classes), (_SITE, row.sites), (_CASE, row.cases), (_HD95, row.hd95), (_NSD, row.nsd))
     return {prefix + name: value for prefix, values in groups for name, value in values.items()}
 
 
@@ -160,17 +174,26 @@ def _is_site(column: str) -> bool:
 
 
 def _as_row(line: Mapping[str, str]) -> Row:
-    values = {axis: line[axis] for axis in AXES}
-    cell = Cell(**{**values, **{axis: _number(values[axis]) for axis in ("labels", "cases", "seed")}})  # type: ignore[arg-type]
     return Row(
         line["key"],
-        cell,
+        _cell(line),
         {name: float(line[name]) for name in MEASURES if line.get(name)},
         _numbers(line, _CLASS),
         _numbers(line, _SITE),
         _numbers(line, _CASE),
         {name: line.get(name, "") for name in ABOUT},
+        _numbers(line, _HD95),
+        _numbers(line, _NSD),
     )
+
+
+def _cell(line: Mapping[str, str]) -> Cell:
+    """Return the place of a row; where it has no seed of its encoder, that was the one seed there was."""
+    values: dict[str, Any] = {axis: line[axis] for axis in AXES[:_FIRST_AXES]}
+    values |= {axis: _number(values[axis]) for axis in ("labels", "cases", "seed")}
+    coupled = "" if values["arm"] == "scratch" else line["seed"]
+    encoder, frozen = line.get("encoder_seed", coupled), line.get("frozen", "false")
+    return Cell(**values, encoder_seed=_number(encoder), frozen={"false": False, "true": True}[frozen])
 
 
 def _numbers(line: Mapping[str, str], prefix: str) -> dict[str, float]:

@@ -18,13 +18,16 @@ from rich.console import Console
 from fedswin.errors import FedSwinError
 from fedswin.experiments.cells import Cell, key_of, pretraining_key
 from fedswin.experiments.dealing import TaskSites, write_deal
+from fedswin.experiments.kept_patients import refuse_leak
 from fedswin.experiments.plan import Plan
 from fedswin.experiments.rows import Row
 from fedswin.experiments.work import finetune, pretrain
 from fedswin.operations.study_table import duration
 from fedswin.process_watch import end_with_parent
 
-_DEALS, _PRETRAINING, _FINETUNING = "deals", "pretraining", "finetuning"
+PRETRAINING = "pretraining"
+"""The folder of the encoders, in that of all runs."""
+_DEALS, _FINETUNING = "deals", "finetuning"
 
 
 class Schedule:
@@ -140,16 +143,17 @@ class Schedule:
         return cell.starts_from_scratch or self._encoder(cell) in self._trained
 
     def _encoder(self, cell: Cell) -> Path:
-        return self._folder / _PRETRAINING / f"{self._sites[cell.task].source}-{pretraining_key(self._plan, cell)}"
+        return self._folder / PRETRAINING / f"{self._sites[cell.task].source}-{pretraining_key(self._plan, cell)}"
 
     def _name(self, cell: Cell) -> str:
         return f"{self._sites[cell.task].digest}-{key_of(self._plan, cell)}"
 
     def _deal(self, cell: Cell) -> Path:
-        """Return the folder of the cell's own site folders, written if it is not there."""
+        """Return the folder of the cell's own site folders, written if it is not there, and checked each time."""
         deal, sites = self._folder / _DEALS / self._name(cell), self._sites[cell.task]
         if not deal.exists():
             write_deal(self._plan, cell, sites.pretraining[cell.shard], sites.finetuning[cell.shard], deal)
+        refuse_leak(self._plan, cell.task, deal / "pretraining", deal / "finetuning")
         return deal
 
 

@@ -1,4 +1,4 @@
-"""What the rows of an experiment come to: means and deviations over seeds, the worst site, the gain over scratch."""
+"""What the rows of an experiment come to: means and deviations over runs, the worst site, the gain over scratch."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 from statistics import mean, stdev
 from typing import Any
 
-from scipy.stats import wilcoxon
-
 from fedswin.experiments.cells import AXES, Cell
+from fedswin.experiments.learning import remark_on
+from fedswin.experiments.paired import Difference, difference, paired
+from fedswin.experiments.plan import EndPoint
 from fedswin.experiments.rows import MEASURES, Row
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A mean over seeds, and the sample standard deviation; ``None`` with one seed."""
+    """A mean over runs, and their sample standard deviation; ``None`` with one run."""
 
     mean: float
     deviation: float | None
@@ -24,35 +25,34 @@ class Spread:
 
 @dataclass(frozen=True)
 class Gain:
-    """How much better the test cases are segmented than from scratch, with everything else the same.
+    """How many are better than from scratch, by Dice, with everything else the same.
 
     Attributes:
-        mean: the mean over the cases of the difference in Dice, each the mean over its seeds.
-        better: cases with a difference above 0.
+        better: cases whose mean over the runs is better.
         cases: all cases.
-        better_seeds: seeds with a mean difference above 0 over the cases that they test.
-        seeds: all seeds.
-        p: of the two-sided Wilcoxon signed-rank test over the cases (paper, figure 7); ``None`` if all differences
-            are 0. Cases that were tested with one model are not independent, so it is too small rather than too large;
-            seeds have models of their own.
+        better_runs: runs whose mean over the cases that they test is better.
+        runs: all runs.
+        differences: by how much, for each end point that the rows have.
     """
 
-    mean: float
     better: int
     cases: int
-    better_seeds: int
-    seeds: int
-    p: float | None
+    better_runs: int
+    runs: int
+    differences: Mapping[EndPoint, Difference]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The rows that differ in nothing but the seed.
+    """The rows that differ in nothing but their seeds.
 
     Attributes:
-        cell: their place in the grid; its seed says nothing.
+        cell: their place in the grid; its seeds say nothing.
         alone: the site that has pre-trained by itself; empty if none has.
-        seeds: their seeds.
+        remark: what keeps a conclusion from being drawn, such as "encoder at chance"; empty from scratch, and if all
+            encoders have learned.
+        seeds: their seeds of fine-tuning, which are those of pre-training, too, if there are no others.
+        encoder_seeds: their seeds of pre-training, if these are others.
         measures: each of `fedswin.experiments.rows.MEASURES` that all rows have.
         classes: the Dice of each class, if there are several.
         sites: the Dice at each site.
@@ -62,7 +62,9 @@ class Summary:
 
     cell: Cell
     alone: str
+    remark: str
     seeds: Sequence[int]
+    encoder_seeds: Sequence[int]
     measures: Mapping[str, Spread]
     classes: Mapping[str, Spread]
     sites: Mapping[str, Spread]
@@ -75,27 +77,36 @@ class Summary:
         return min(self.sites, key=lambda name: self.sites[name].mean)
 
 
-def summarize(rows: Sequence[Row]) -> list[Summary]:
-    """Return a summary for each configuration among ``rows``, in the order in which they appear."""
+def summarize(rows: Sequence[Row], end_points: Sequence[EndPoint] = ("dice",)) -> list[Summary]:
+    """Return a summary for each configuration among ``rows``, in the order in which they appear.
+
+    Args:
+        rows: the rows.
+        end_points: what to compare with scratch beside the Dice.
+    """
     groups: defaultdict[Cell, list[Row]] = defaultdict(list)
     for row in rows:
-        groups[replace(row.cell, seed=0)].append(row)
-    return [_summary(cell, group, groups.get(cell.from_scratch(), [])) for cell, group in groups.items()]
+        groups[replace(row.cell, seed=0, encoder_seed="")].append(row)
+    every = dict.fromkeys(("dice", *end_points))
+    return [_summary(cell, group, groups.get(cell.from_scratch(), []), list(every)) for cell, group in groups.items()]
 
 
 def varying_axes(rows: Sequence[Row]) -> list[str]:
-    """Return the axes that say something of a run: the arm, and those with several values, the seed apart."""
-    of_rows = {axis: {getattr(row.cell, axis) for row in rows} for axis in AXES if axis != "seed"}
+    """Return the axes that say something of a run: the arm, and those with several values, the seeds apart."""
+    of_rows = {axis: {getattr(row.cell, axis) for row in rows} for axis in AXES if axis not in ("seed", "encoder_seed")}
     for axis in ("objective", "cases"):
         of_rows[axis] -= {""}  # from scratch
     return [axis for axis, values in of_rows.items() if axis == "arm" or len(values) > 1]
 
 
-def _summary(cell: Cell, rows: Sequence[Row], scratch: Sequence[Row]) -> Summary:
+def _summary(cell: Cell, rows: Sequence[Row], scratch: Sequence[Row], end_points: Sequence[EndPoint]) -> Summary:
+    coupled = all(row.cell.pretraining_seed == row.cell.seed for row in rows)
     return Summary(
         cell,
         ", ".join(dict.fromkeys(row.about["alone"] for row in rows)),
-        sorted(row.cell.seed for row in rows),
+        "" if cell.starts_from_scratch else remark_on([row.about["encoder"] for row in rows]),
+        sorted({row.cell.seed for row in rows}),
+        [] if coupled else sorted({row.cell.pretraining_seed for row in rows}),
         {
             name: _spread(row.measures[name] for row in rows)
             for name in MEASURES
@@ -104,25 +115,24 @@ def _summary(cell: Cell, rows: Sequence[Row], scratch: Sequence[Row]) -> Summary
         _spreads([row.classes for row in rows]),
         _spreads([row.sites for row in rows]),
         {name: mean(r.cases[name] for r in rows if name in r.cases) for name in sorted(_names(r.cases for r in rows))},
-        _gain(rows, scratch) if not cell.starts_from_scratch else None,
+        None if cell.starts_from_scratch else _gain(rows, scratch, end_points),
     )
 
 
-def _gain(rows: Sequence[Row], scratch: Sequence[Row]) -> Gain | None:
-    base = {row.cell.seed: row.cases for row in scratch}
+def _gain(rows: Sequence[Row], scratch: Sequence[Row], end_points: Sequence[EndPoint]) -> Gain | None:
     differences = [
-        (row.cell.seed, name, value - base[row.cell.seed][name])
-        for row in rows
+        (number, name, value - base.cases[name])
+        for number, (row, base) in enumerate(paired(rows, scratch))
         for name, value in row.cases.items()
-        if name in base.get(row.cell.seed, {})
+        if name in base.cases
     ]
     if not differences:
         return None
-    of_cases = _means((name, difference) for _, name, difference in differences)
-    of_seeds = _means((seed, difference) for seed, _, difference in differences)
-    changed = [difference for difference in of_cases if difference]  # Wilcoxon's own way with zeros
-    p = float(wilcoxon(changed, method="exact").pvalue) if changed else None
-    return Gain(mean(of_cases), _above(of_cases), len(of_cases), _above(of_seeds), len(of_seeds), p)
+    of_cases = _means((name, value) for _, name, value in differences)
+    of_runs = _means((number, value) for number, _, value in differences)
+    told = {end_point: difference(rows, scratch, end_point) for end_point in end_points}
+    known = {end_point: value for end_point, value in told.items() if value}
+    return Gain(_above(of_cases), len(of_cases), _above(of_runs), len(of_runs), known)
 
 
 def _means(values: Iterable[tuple[Any, float]]) -> list[float]:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from fedswin.experiments.learning import ENCODER_FIGURES
 from fedswin.experiments.summary import Spread, Summary
 
-_HEADINGS = {"left_out": "left out", "labels": "labels a site", "objective": "losses", "cases": "scans a site"}
+HEADINGS = {
+    "left_out": "left out",
+    "labels": "labels a site",
+    "objective": "losses",
+    "cases": "scans a site",
+    "frozen": "encoder",
+}
 _NONE = "–"
 
 
@@ -20,15 +27,18 @@ def table(summaries: Sequence[Summary], axes: Sequence[str]) -> str:
     sites = list(dict.fromkeys(site for summary in summaries for site in summary.sites))
     shown = sites if len(sites) > 1 else []
     columns: list[tuple[str, Callable[[Summary], str]]] = [
-        *((_HEADINGS.get(axis, axis), _value(axis)) for axis in axes),
-        ("seeds", lambda s: " ".join(map(str, s.seeds))),
+        *((HEADINGS.get(axis, axis), axis_value(axis)) for axis in axes),
+        ("seeds", _seeds),
         ("Dice", lambda s: _spread(s.measures["dice"])),
         ("− scratch", _gain),
-        ("p", lambda s: _NONE if s.gain is None or s.gain.p is None else f"{s.gain.p:.2g}"),
+        ("95 % interval", _interval),
+        *([("area under Dice by step", _measure("dice_area", ".3f"))] if _any(summaries, "dice_area") else []),
         *((site, _site(site)) for site in shown),
         *([("worst site", _worst_site)] if shown else []),
+        *([("worst site of a run", _measure("worst_site_dice", ".3f"))] if _any(summaries, "worst_site_dice") else []),
         ("HD95, mm", _measure("hd95", ".1f")),
         ("NSD", _measure("nsd", ".3f")),
+        *([("learned", _learned)] if _any(summaries, "encoder_rotation_accuracy") else []),
         ("pre-training: steps", _count("pretraining_steps")),
         ("pre-training: scans", _count("pretraining_cases")),
         ("pre-training: sub-volumes", _count("pretraining_samples")),
@@ -59,9 +69,9 @@ def _named_table(
     text: Callable[[str], Callable[[Summary], str]],
 ) -> str:
     """Return a line for each configuration, with the text of each name."""
-    columns = [*map(_value, axes), *map(text, names)]
+    columns = [*map(axis_value, axes), *map(text, names)]
     lines = [[of_column(summary) for of_column in columns] for summary in summaries]
-    return markdown([*(_HEADINGS.get(axis, axis) for axis in axes), *names], lines)
+    return markdown([*(HEADINGS.get(axis, axis) for axis in axes), *names], lines)
 
 
 def markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -70,10 +80,40 @@ def markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _value(axis: str) -> Callable[[Summary], str]:
+def axis_value(axis: str) -> Callable[[Summary], str]:
     if axis == "arm":
-        return lambda summary: " at ".join(filter(None, [summary.cell.arm, summary.alone]))
+        return arm_text
+    if axis == "frozen":
+        return lambda summary: "frozen" if summary.cell.frozen else "fine-tuned"
     return lambda summary: str(getattr(summary.cell, axis)) or _NONE
+
+
+def arm_text(summary: Summary) -> str:
+    """Return the arm, who pre-trained, and what keeps a conclusion from being drawn from it."""
+    arm = " at ".join(filter(None, [summary.cell.arm, summary.alone]))
+    return f"{arm} ({summary.remark})" if summary.remark else arm
+
+
+def _any(summaries: Sequence[Summary], measure: str) -> bool:
+    return any(measure in summary.measures for summary in summaries)
+
+
+def _seeds(summary: Summary) -> str:
+    seeds = " ".join(map(str, summary.seeds))
+    return f"{seeds}; encoders {' '.join(map(str, summary.encoder_seeds))}" if summary.encoder_seeds else seeds
+
+
+def _learned(summary: Summary) -> str:
+    """Say what the verdict on the encoders rests on, as means over runs."""
+    told = {name.removeprefix("encoder_"): of.mean for name, of in summary.measures.items() if name in ENCODER_FIGURES}
+    names = {
+        "rotation_accuracy": "rotation accuracy {:.2f}",
+        "rotation_accuracy_bound": "at least {:.2f}",
+        "contrastive_share": "contrastive share {:.2f}",
+        "feature_spread": "spread {:.2g}",
+        "feature_rank": "rank {:.1f}",
+    }
+    return ", ".join(text.format(told[name]) for name, text in names.items() if name in told) or _NONE
 
 
 def _worst_site(summary: Summary) -> str:
@@ -104,8 +144,16 @@ def _count(name: str) -> Callable[[Summary], str]:
 def _gain(summary: Summary) -> str:
     if not (gain := summary.gain):
         return _NONE
-    cases, seeds = f"{gain.better} of {gain.cases} cases", f"{gain.better_seeds} of {gain.seeds} seeds"
-    return f"{gain.mean:+.3f}; better in {cases}, {seeds}".replace("-", "−")
+    cases, runs = f"{gain.better} of {gain.cases} cases", f"{gain.better_runs} of {gain.runs} runs"
+    return f"{gain.differences['dice'].mean:+.3f}; better in {cases}, {runs}".replace("-", "−")
+
+
+def _interval(summary: Summary) -> str:
+    """Return the interval; of encoders that are not known to have learned there is none, as it would say nothing."""
+    if not summary.gain or summary.remark:
+        return _NONE
+    found = summary.gain.differences["dice"]
+    return f"{found.low:+.3f} to {found.high:+.3f}".replace("-", "−")
 
 
 def _spread(spread: Spread) -> str:

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 
@@ -21,6 +22,7 @@ from fedswin.data.volume import volume_stem
 from fedswin.errors import FedSwinError
 from fedswin.evaluation import ALL
 from fedswin.experiments.cells import Cell, finetuning_job, key_of, pretraining_job
+from fedswin.experiments.learning import NOT_RECORDED, read_learning
 from fedswin.experiments.plan import Plan
 from fedswin.experiments.rows import Row
 from fedswin.machine import machine
@@ -29,7 +31,7 @@ from fedswin.operations.simulate import simulate
 from fedswin.operations.train import train
 from fedswin.outcome import is_finished
 from fedswin.provenance import read_provenance
-from fedswin.records import attendance, read_records
+from fedswin.records import Record, attendance, read_records
 from fedswin.run_folder import JOB
 from fedswin.weights.file import resolve_weights
 
@@ -86,25 +88,54 @@ def finetune(plan: Plan, cell: Cell, sites: Path, encoder: Path | None, out: Pat
     results = evaluate([resolve_weights(out, "last")], sites)
     for part in _LOCAL_PARTS:
         shutil.rmtree(out / part, ignore_errors=True)
-    costs = {**_costs(encoder, "pretraining"), **_costs(out, "finetuning")}
+    verdict, figures = read_learning(encoder) if encoder else (NOT_RECORDED, {})
+    area = dice_area(read_records(out))
+    figures |= {} if area is None else {"dice_area": area}
+    measures = {**figures, **_costs(encoder, "pretraining"), **_costs(out, "finetuning")}
     alone = next(iter(read_provenance(encoder)["sites"])) if encoder and cell.arm == "local" else ""
-    return _row(plan, cell, results, costs, {"alone": alone, **_software_and_machine()})
+    return _row(plan, cell, results, measures, {"alone": alone, "encoder": verdict, **_software_and_machine()})
+
+
+def dice_area(records: Sequence[Record]) -> float | None:
+    """Return the area under the validation Dice of a run by optimizer step, with the length of the run as 1.
+
+    It is by the trapezoidal rule over the models that were scored, which lie as many steps apart each. A run whose
+    models are as good from the start as in the end has that Dice as its area.
+
+    Args:
+        records: the lines of its ``metrics.jsonl``.
+
+    Returns:
+        ``None`` if a model was not scored on validation cases.
+    """
+    dice = [record["global"].get("dice") for record in records]
+    return None if len(dice) < 2 or None in dice else mean((one + other) / 2 for one, other in pairwise(dice))
 
 
 def _row(
-    plan: Plan, cell: Cell, results: Sequence[CaseScore], costs: Mapping[str, float], about: Mapping[str, str]
+    plan: Plan, cell: Cell, results: Sequence[CaseScore], measures: Mapping[str, float], about: Mapping[str, str]
 ) -> Row:
     [scores] = matrix(results).values()
     names = plan.tasks[cell.task].segmentation.classes
+    sites = {site: values["dice"] for site, values in scores.items() if site != ALL and "dice" in values}
+    worst = {"worst_site_dice": min(sites.values())} if sites else {}
     return Row(
         key_of(plan, cell),
         cell,
-        {**{name: scores[ALL][name] for name in _SCORES if name in scores[ALL]}, **costs},
+        {**{name: scores[ALL][name] for name in _SCORES if name in scores[ALL]}, **worst, **measures},
         {name: scores[ALL][f"dice_{name}"] for name in names if len(names) > 1 and f"dice_{name}" in scores[ALL]},
-        {site: values["dice"] for site, values in scores.items() if site != ALL and "dice" in values},
-        {f"{r.site}/{volume_stem(Path(r.case))}": r.scores["dice"] for r in results if r.scores["dice"] is not None},
+        sites,
+        _of_cases(results, "dice"),
         {**about, "finished": datetime.now(timezone.utc).isoformat(timespec="minutes")},
+        _of_cases(results, "hd95"),
+        _of_cases(results, "nsd"),
     )
+
+
+def _of_cases(results: Sequence[CaseScore], metric: str) -> dict[str, float]:
+    """Return the score of each case that has one, named ``<site>/<case>``."""
+    scores = {f"{result.site}/{volume_stem(Path(result.case))}": result.scores[metric] for result in results}
+    return {name: value for name, value in scores.items() if value is not None}
 
 
 def _software_and_machine() -> dict[str, str]:

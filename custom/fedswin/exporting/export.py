@@ -104,6 +104,12 @@ def _require_segmentation(weights: Weights, to: str) -> None:
             f"The model of the '{weights.job.task}' job '{weights.job.name}' segments nothing, so it cannot be "
             f"exported as {to}. Choose --to encoder or --to swinvit, or give a run of a 'finetune' job."
         )
+    if weights.job.segmentation.decoder != "unetr":
+        raise FedSwinError(
+            f"The decoder of the job '{weights.job.name}' is '{weights.job.segmentation.decoder}', a probe of the "
+            f"encoder, and no network of MONAI's, so it cannot be exported as {to}. Choose --to encoder or "
+            "--to swinvit, or give a run with the decoder 'unetr'."
+        )
 
 
 def _write_folder(form: Form, weights: Weights, out: Path, card: str) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import torch
-from monai.networks.nets import SwinUNETR
-from torch import Tensor
+from torch import Tensor, nn
 
 from fedswin.segmentation.model import build_segmenter
 from fedswin.weights.file import Weights, load_parameters
 
 
-def stock_network(weights: Weights) -> SwinUNETR:
-    """Return MONAI's own network with the model's tensors, in evaluation mode, without gradient checkpointing.
+def stock_network(weights: Weights) -> nn.Module:
+    """Return MONAI's own ``SwinUNETR`` with the model's tensors, in evaluation mode, without gradient checkpointing.
 
     Raises:
         FedSwinError: if the tensors are not those of the job's network.

@@ -14,14 +14,14 @@ WINDOW = (7, 7, 7)
 PATCH = (2, 2, 2)
 
 
-def build_encoder(settings: ModelSettings) -> SwinTransformer:
-    """Return MONAI's Swin Transformer for single-channel CT.
+def build_encoder(settings: ModelSettings, channels: int = 1) -> SwinTransformer:
+    """Return MONAI's Swin Transformer, by default for single-channel CT.
 
-    It maps (B, 1, X, Y, Z) to five feature maps; the last one, the bottleneck, has the shape
+    It maps (B, channels, X, Y, Z) to five feature maps; the last one, the bottleneck, has the shape
     (B, 16 C, X/32, Y/32, Z/32). MONAI's ``SwinUNETR`` holds the same module as ``swinViT``.
     """
     encoder = SwinTransformer(
-        in_chans=1,
+        in_chans=channels,
         embed_dim=settings.feature_size,
         window_size=WINDOW,
         patch_size=PATCH,

@@ -23,6 +23,7 @@ from fedswin.training.proximal import ProximalTerm
 from fedswin.training.schedule import warmup_cosine
 from fedswin.training.scores import mean_scores
 from fedswin.training.task import Task
+from fedswin.weights.local import frozen_names
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,9 @@ class Trainer:
     Attributes:
         precision: of its steps: that of this machine, or of the one on which a study began that is resumed.
         why_precision: the reason for it.
+
+    Raises:
+        FedSwinError: if ``trainer.frozen`` names a module that the model does not have, or all of it.
     """
 
     def __init__(self, task: Task, job: Job, device: torch.device, ranks: Ranks = ALONE) -> None:
@@ -74,6 +78,7 @@ class Trainer:
         self._job = job
         self._device = device
         self._ranks = ranks
+        self._freeze()
         objective = _Objective(task)
         if job.trainer.compile:
             objective.compile()
@@ -82,11 +87,17 @@ class Trainer:
         self._next_step = 0  # of the study, after those that the optimizer has made
         self.reset_optimizer()
 
+    def _freeze(self) -> None:
+        """Take the parameters of ``trainer.frozen`` out of training, before torch asks which of them have gradients."""
+        parameters = dict(self.task.model.named_parameters())
+        for name in frozen_names(parameters.keys(), self._job.trainer.frozen):
+            parameters[name].requires_grad_(False)
+
     def reset_optimizer(self) -> None:
-        """Start from a fresh optimizer."""
+        """Start from a fresh optimizer, of all parameters that are trained."""
         settings = self._job.trainer
         self._optimizer = torch.optim.AdamW(
-            self.task.model.parameters(),
+            [parameter for parameter in self.task.model.parameters() if parameter.requires_grad],
             lr=settings.learning_rate,
             betas=settings.betas,
             weight_decay=settings.weight_decay,

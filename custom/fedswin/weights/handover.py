@@ -15,6 +15,7 @@ from fedswin.errors import FedSwinError
 from fedswin.tasks import build_model
 from fedswin.weights.dialects import DIALECTS, ENCODER, OWN, InitialWeights
 from fedswin.weights.file import parameters, some, tensors_digest
+from fedswin.weights.local import frozen_names
 
 _PATCH_EMBEDDING = f"{ENCODER}patch_embed.proj.weight"
 """(C, input channels, 2, 2, 2): the one tensor of the encoder that knows the number of input channels."""
@@ -96,10 +97,11 @@ def initial_state(job: Job, source: InitialWeights | None = None, where: str = "
         where: the file, for messages.
 
     Raises:
-        FedSwinError: if no tensor of the encoder matches, or one has another shape; only the patch embedding may
-            have another number of input channels, and is new then.
+        FedSwinError: if ``trainer.frozen`` does not fit the model, no tensor of the encoder matches, or one has another
+            shape; only the patch embedding may have another number of input channels, and is new then.
     """
     fresh = parameters(build_model(job))
+    frozen_names(fresh, job.trainer.frozen)
     given = source.tensors if source else {}
     unfit = {name: given[name].shape for name in fresh if name in given and given[name].shape != fresh[name].shape}
     matched = [name for name in fresh if name in given and name not in unfit]
