@@ -60,6 +60,11 @@ class Case:
     annotation: Annotation = field(default_factory=Annotation)
     site: str = ""
 
+    @property
+    def is_labelled(self) -> bool:
+        """Whether it has a label map in which something was annotated."""
+        return self.label is not None and self.annotation.annotated != ()
+
 
 @dataclass(frozen=True)
 class Site:
@@ -72,7 +77,7 @@ class Site:
 
     def cases(self, split: str, *, labelled: bool = False) -> list[Case]:
         """Return the cases of ``split``, or only those with a label."""
-        return [case for case in self.splits.get(split, ()) if case.label or not labelled]
+        return [case for case in self.splits.get(split, ()) if case.is_labelled or not labelled]
 
 
 def is_site_folder(folder: Path) -> bool:
