@@ -45,6 +45,13 @@ def test_a_line_says_scores_sites_the_worst_of_them_and_the_gain() -> None:
     assert federated["fine-tuning: MB a site and round"] == "–"
 
 
+def test_hd_has_a_column_where_rows_have_it() -> None:
+    """Rows that were recorded before it was measured do not."""
+    assert "HD, mm" not in parsed(table, ROWS)[0]
+    measured = replace(ROWS[0], measures={**ROWS[0].measures, "hd": 56.78})
+    assert [line["HD, mm"] for line in parsed(table, [measured, ROWS[1]])] == ["56.8", "–"]
+
+
 def test_of_one_site_there_is_no_column_and_none_is_the_worst() -> None:
     headings = parsed(table, [row(CELL, {"a/1": 0.25})])[0]
     assert "a" not in headings

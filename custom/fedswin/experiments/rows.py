@@ -46,6 +46,7 @@ class Row:
 
 MEASURES = (
     "dice",
+    "hd",
     "hd95",
     "nsd",
     "missed",

@@ -27,6 +27,7 @@ def table(summaries: Sequence[Summary], axes: Sequence[str]) -> str:
         ("p", lambda s: _NONE if s.gain is None or s.gain.p is None else f"{s.gain.p:.2g}"),
         *((site, _site(site)) for site in shown),
         *([("worst site", _worst_site)] if shown else []),
+        *([("HD, mm", _measure("hd", ".1f"))] if any("hd" in summary.measures for summary in summaries) else []),
         ("HD95, mm", _measure("hd95", ".1f")),
         ("NSD", _measure("nsd", ".3f")),
         ("pre-training: steps", _count("pretraining_steps")),

@@ -42,7 +42,7 @@ class CaseScore:
         model: the model's name.
         site: the site's name.
         case: the image's file name.
-        scores: as ``score`` returns them: Dice, HD95 in mm and NSD, of each class and their means.
+        scores: as ``score`` returns them: Dice, HD and HD95 in mm, and NSD, of each class and their means.
         tolerances: the NSD's tolerance of each class, in mm.
     """
 
@@ -119,9 +119,10 @@ def matrix(results: Sequence[CaseScore]) -> dict[str, dict[str, dict[str, float]
 
 
 def render(results: Sequence[CaseScore]) -> Group:
-    """Return Dice, HD95 and NSD of each model at each site as tables for the terminal."""
+    """Return Dice, HD, HD95 and NSD of each model at each site as tables for the terminal."""
     rows = matrix(results)
-    shown = [("Dice", "dice", 3), ("HD95 in mm", "hd95", 1), (f"NSD, tolerance {_tolerance(results)}", "nsd", 3)]
+    distances = [("HD in mm", "hd", 1), ("HD95 in mm", "hd95", 1)]
+    shown = [("Dice", "dice", 3), *distances, (f"NSD, tolerance {_tolerance(results)}", "nsd", 3)]
     return Group(*(_table(title, metric, rows, digits) for title, metric, digits in shown))
 
 
