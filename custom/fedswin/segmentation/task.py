@@ -79,7 +79,8 @@ class SegmentationTask:
     def losses(self, batch: Crops) -> dict[str, Tensor]:
         """Return ``loss``, Dice loss plus cross entropy over the annotated classes."""
         logits = self.model(batch.image.to(self._device))
-        return {"loss": segmentation_loss(logits.float(), batch.label.to(self._device), batch.annotated)}
+        label, squared = batch.label.to(self._device), self._job.segmentation.squared_dice
+        return {"loss": segmentation_loss(logits.float(), label, batch.annotated, squared=squared)}
 
     def validate(self) -> Validation:
         """Mean Dice, over all annotated classes and of each, over the validation cases."""
