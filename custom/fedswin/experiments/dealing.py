@@ -6,13 +6,14 @@ All arms of a cell read the same folders, and no training opens a ``test`` case.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from fedswin.checksum import Copies
+from fedswin.config import Job
 from fedswin.data.datalist import DATALIST, SPLITS, Case, read_datalist, site_folders, write_datalist
 from fedswin.data.dealing.shard import shard
 from fedswin.data.folds import fold_of_patients
@@ -114,7 +115,7 @@ def write_deal(plan: Plan, cell: Cell, pretraining: Path, finetuning: Path, out:
     task = plan.settings.tasks[cell.task]
     held = read_holdings(finetuning)
     _refuse_unknown(plan, [*(task.sites or ()), cell.left_out], held)
-    labelled = {name: held[name] for name in task.sites or held}
+    labelled = {name: _labelled(held[name], plan.tasks[cell.task]) for name in task.sites or held}
     tests = {name: held_out(site.cases, name, plan.settings.folds, cell) for name, site in labelled.items()}
     tuning = {name: _tuning(site, name, tests[name], cell) for name, site in labelled.items()}
     _refuse_empty(plan, cell, tuning)
@@ -141,7 +142,7 @@ def held_out(cases: Sequence[Case], site: str, folds: int, cell: Cell) -> list[C
     With a left-out site these are all that it has, and none of another site. A site with one labelled patient keeps it
     for training.
     """
-    labelled = [case for case in cases if case.label]
+    labelled = [case for case in cases if case.is_labelled]
     if cell.left_out:
         return labelled if site == cell.left_out else []
     patients = {case.patient for case in labelled}
@@ -180,7 +181,7 @@ def _linked(folder: Path, site: str, case: Case) -> Case:
             links[part] = folder / part / f"{site}_{file.name}"
             links[part].parent.mkdir(exist_ok=True)
             links[part].symlink_to(file.resolve())
-    return Case(links["images"], links.get("labels"), f"{site}/{case.patient}")
+    return replace(case, image=links["images"], label=links.get("labels"), patient=f"{site}/{case.patient}")
 
 
 def _holding(folder: Path) -> Holding:
@@ -188,8 +189,16 @@ def _holding(folder: Path) -> Holding:
     return Holding([case for split in SPLITS for case in splits[split]], top_level)
 
 
+def _labelled(site: Holding, job: Job) -> Holding:
+    """Return the site with the cases that annotate a class of the job."""
+    return replace(
+        site,
+        cases=[c for c in site.cases if c.is_labelled and c.annotation.annotated_classes(job.segmentation)],
+    )
+
+
 def _tuning(site: Holding, name: str, test: Sequence[Case], cell: Cell) -> Splits:
-    left = [case for case in site.cases if case.label and case not in test]
+    left = [case for case in site.cases if case.is_labelled and case not in test]
     training = [] if name == cell.left_out else draw(left, cell.labels, name, "labels", cell.seed)
     return {"training": training, "test": test}
 

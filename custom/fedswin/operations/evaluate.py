@@ -71,6 +71,8 @@ def evaluate(
 ) -> list[CaseScore]:
     """Score every model on every labelled case of ``split``, at all sites, on each case's own grid.
 
+    Only classes that were annotated in a case are scored there. A case without one has no score.
+
     Args:
         models: weights files, run folders or folders of folds, each an ensemble, of ``finetune`` jobs.
         sites_dir: the folder of the site folders, or a single one.
@@ -91,7 +93,7 @@ def evaluate(
         _Case(site.name, case.image, case.label, case.annotation)
         for site in sites
         for case in site.cases(split)
-        if case.label
+        if case.label and case.is_labelled
     ]
     if not cases:
         raise FedSwinError(f"{sites_dir}: no case of the split '{split}' has a label, so there is nothing to score.")
@@ -100,7 +102,11 @@ def evaluate(
         _check_case(case, [ensemble.job for ensemble in ensembles.values()])
     results = []
     for name, ensemble in ensembles.items():
-        results += _score_model(name, ensemble, cases, progress)
+        scored = _score_model(name, ensemble, cases, progress)
+        if not scored:
+            problem = f"no case of the split '{split}' annotates a class that {name} segments"
+            raise FedSwinError(f"{sites_dir}: {problem}, so there is nothing to score.")
+        results += scored
     return results
 
 
@@ -178,18 +184,18 @@ def _score_model(
     make_deterministic(ensemble.job)
     keep_freed_memory()
     results = []
-    for case in cases:
+    settings = ensemble.job.segmentation
+    for case in (case for case in cases if case.annotation.annotated_classes(settings)):
         progress(f"{name} on {case.site}")
         scores = _score_case(ensemble, case)
-        results.append(CaseScore(name, case.site, case.image.name, scores, ensemble.job.segmentation.tolerances))
+        results.append(CaseScore(name, case.site, case.image.name, scores, settings.tolerances))
     return results
 
 
 def _score_case(ensemble: Ensemble, case: _Case) -> dict[str, Score]:
     settings = ensemble.job.segmentation
     spacing = voxel_sizes(_image(case, ensemble).affine)
-    annotated = case.annotation.annotated_indices(settings)
-    classes = {name: index for name, index in settings.class_indices.items() if index in annotated}
+    classes = case.annotation.annotated_classes(settings)
     predicted = predict(ensemble, case.image)
     return score(predicted, _reference(case, ensemble), classes, spacing, settings.tolerances)
 
