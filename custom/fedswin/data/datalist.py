@@ -205,7 +205,7 @@ def _entry(folder: Path, case: Case, annotated: Sequence[str | int] | None) -> d
     if case.patient:
         entry["patient"] = case.patient
     own = case.annotation.annotated
-    if own is not None and list(own) != annotated:
+    if own is not None and (annotated is None or list(own) != list(annotated)):
         entry["annotated"] = list(own)
     return entry
 
