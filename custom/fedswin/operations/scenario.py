@@ -69,7 +69,7 @@ class ShardedSites(Section):
     seed: Seed = 0
     validation: Share = 0.2
     test: Share = 0.2
-    """The shares of a site's patients."""
+    """The shares of a site's patients; of those with a label, where others have none."""
 
 
 class Archive(Section):

@@ -60,7 +60,7 @@ def plan_sites(
         kinds: the kind of each patient, for ``dirichlet``; see `fedswin.data.dealing.kinds.patient_kinds`.
         kept: these patients are test whatever the shares.
         seed: draws sites and splits.
-        validation, test: the share of a site's patients for each; see `fedswin.data.dealing.splits.split`.
+        validation, test: the share of a site's patients for each; see `fedswin.data.dealing.splits.split_by_label`.
 
     Raises:
         FedSwinError: if there are fewer patients than ``sites``.

@@ -101,7 +101,7 @@ def shard(
             case: those that its label map shows, or those that the collection's manifest lists (`Drawn`). Structures
             that were not drawn are then no background. A case in which none was counts as one without a label.
         seed: draws sites and splits; by source, a source's split does not depend on the other sources.
-        validation, test: the share of a site's patients for each; see `fedswin.data.dealing.splits.split`.
+        validation, test: the share of a site's patients for each; see `fedswin.data.dealing.splits.split_by_label`.
         plot: a PNG to write, outside ``out``: who holds which classes and voxel sizes.
         overwrite: replace ``out``, if it holds nothing but site folders, and ``plot``, if it is a PNG.
         progress: called with a short text before each label map.
