@@ -22,6 +22,7 @@ from pydantic import Field, model_validator
 from fedswin.aggregation_settings import AggregationSettings
 from fedswin.errors import FedSwinError, nearest
 from fedswin.job_problems import job_problem
+from fedswin.old_records import as_recorded
 from fedswin.settings import NotNegative, Positive, Section, parse_section, read_mapping
 
 Encoding = Literal["fp32", "fp16", "int8"]
@@ -137,6 +138,8 @@ class SegmentationSettings(Section):
     """Label values beside 0 that count as background; any other value in a label map is an error."""
     decoder: Literal["unetr", "linear"] = "unetr"
     """MONAI's Swin UNETR (paper, section 3.2), or a linear layer on the encoder's five feature maps, to probe them."""
+    squared_dice: bool = False
+    """Square the terms of the Dice loss's denominator, an option of the paper's code that is off there, too."""
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Overlap of neighbouring windows in sliding-window inference."""
     nsd_tolerance: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
@@ -383,7 +386,7 @@ def parse_job(content: dict[str, Any], where: str) -> Job:
     Raises:
         FedSwinError: if a key or value is wrong.
     """
-    return parse_section(Job, content, where)
+    return parse_section(Job, as_recorded(content), where)
 
 
 def _override(content: dict[str, Any], override: str) -> None:

@@ -45,4 +45,6 @@ def build_task(job: Job, site: Site, device: torch.device, progress: Callable[[s
 
 def training_cases(job: Job, site: Site) -> int:
     """Count the cases that the site would train on: those of the job's fold, for fine-tuning only with a label."""
-    return len(in_fold(site, job).cases("training", labelled=job.task == "finetune"))
+    site = in_fold(site, job)
+    finetunes = job.task == "finetune"
+    return len(site.annotated_cases("training", job.segmentation) if finetunes else site.cases("training"))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedswin.config import SegmentationSettings
-from fedswin.data.annotation import Annotation, read_annotation
+from fedswin.data.annotation import Annotation, own_annotation, read_annotation
 from fedswin.errors import FedSwinError
 
 SETTINGS = SegmentationSettings(classes={"liver": 6, "kidneys": [2, 3], "spleen": 1}, background=[9])
@@ -53,12 +53,59 @@ def test_every_value_means_what_its_site_says_or_else_what_the_job_says(label_ma
             annotation.class_indices(SETTINGS)
 
 
+VALUES = st.sets(st.sampled_from([1, 2, 3, 6, 7, 8, 9]), min_size=1)
+
+
+@given(VALUES, st.dictionaries(st.sampled_from([1, 7, 8]), st.sampled_from(["liver", "kidneys", "background"])))
+def test_a_class_of_which_a_value_was_not_drawn_is_not_annotated(drawn: set[int], label_map: dict[int, str]) -> None:
+    """Kidneys are 2 and 3: where 3 was not drawn, it is among the background."""
+    annotation = read(annotated=sorted(drawn), label_map={str(value): name for value, name in label_map.items()})
+    own = {"liver": {6}, "kidneys": {2, 3}, "spleen": {1} - label_map.keys()}
+    of_site = {name: {value for value, other in label_map.items() if other == name} for name in own}
+    needed = {name: of_site[name] or values for name, values in own.items()}
+    found = annotation.annotated_classes(SETTINGS)
+    assert set(found) == {name for name, values in needed.items() if values and values <= drawn}
+    assert found.items() <= SETTINGS.class_indices.items()
+    assert annotation.annotated_indices(SETTINGS) == tuple(sorted(found.values()))
+    for value in (6, 2, 3):
+        if value not in drawn:
+            assert annotation.stray_class([0, value], SETTINGS) == ("liver" if value == 6 else "kidneys")
+    assert annotation.stray_class([0, 9, *drawn], SETTINGS) is None
+
+
+def test_values_may_be_of_structures_that_the_job_leaves_alone() -> None:
+    annotation = read(annotated=[6, 9, 5])
+    assert annotation.annotated_classes(SETTINGS) == {"liver": LIVER}
+    assert annotation.class_indices(SETTINGS) == read().class_indices(SETTINGS)
+
+
+def test_a_case_goes_by_its_own_list_and_by_its_site_s_label_map() -> None:
+    of_site = read(annotated=["liver"], label_map={"7": "spleen"})
+    assert own_annotation(SOURCE, "test[0]", {"image": "a"}, of_site) is of_site
+    own = own_annotation(SOURCE, "test[0]", {"annotated": ["spleen"]}, of_site)
+    assert own == Annotation(("spleen",), {7: "spleen"})
+    assert own.annotated_classes(SETTINGS) == {"spleen": SPLEEN}
+    assert own_annotation(SOURCE, "test[0]", {"annotated": []}, of_site).annotated_classes(SETTINGS) == {}
+    with pytest.raises(FedSwinError, match=r"a/datalist.json: test\[0\]: 'annotated' is 'liver'. It must be a list"):
+        own_annotation(SOURCE, "test[0]", {"annotated": "liver"}, of_site)
+    wrong = own_annotation(SOURCE, "test[0]", {"annotated": ["splen"]}, of_site)
+    with pytest.raises(FedSwinError, match=r"test\[0\]: 'annotated' names 'splen', .* \(did you mean 'spleen'"):
+        wrong.class_indices(SETTINGS)
+
+
 MALFORMED = [
     ({"annotated": "liver"}, "'annotated' is 'liver'. It must be a list"),
     ({"annotated": []}, "'annotated' is \\[\\]"),
     ({"annotated": None}, "'annotated' is None"),
     ({"annotated": ["liver", 3]}, "'annotated' is \\['liver', 3\\]"),
     ({"annotated": ["liver", "spleen", "liver"]}, "names 'liver' twice"),
+    ({"annotated": [1, 1]}, "names 1 twice"),
+    ({"annotated": [0]}, "'annotated' is \\[0\\]"),
+    ({"annotated": [-1]}, "'annotated' is"),
+    ({"annotated": [1.0]}, "'annotated' is"),
+    ({"annotated": [True]}, "'annotated' is"),
+    ({"annotated": [["liver"]]}, "'annotated' is"),
+    ({"annotated": {"liver": 1}}, "'annotated' is"),
     ({"label_map": ["liver"]}, "'label_map' is \\['liver'\\]. It must be an object"),
     ({"label_map": None}, "'label_map' is None"),
     ({"label_map": "totalsegmentator"}, "did you mean 'totalsegmentator_v2'"),

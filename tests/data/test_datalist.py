@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fedswin.config import SegmentationSettings
 from fedswin.data.annotation import Annotation
 from fedswin.data.datalist import Case, read_datalist, read_site, site_folders, write_datalist
 from fedswin.errors import FedSwinError
@@ -74,6 +75,22 @@ def test_every_case_says_how_its_label_map_is_to_be_read(folder: Path) -> None:
     expected = Annotation(("liver",), {5: "liver", 6: "background"})
     assert [case.annotation for cases in found.values() for case in cases] == [expected, expected]
     assert {case.annotation.source for cases in found.values() for case in cases} == {folder / "datalist.json"}
+
+
+def test_a_case_may_say_for_itself_what_was_annotated(folder: Path) -> None:
+    label = folder / "labels/a.nii.gz"
+    annotations = [Annotation(("spleen",)), Annotation((3, 5)), Annotation(()), Annotation(), Annotation(("liver",))]
+    cases = [Case(folder / "images/a.nii.gz", label, "p", annotation) for annotation in annotations]
+    write_datalist(folder, {"training": cases}, annotated=["liver"])
+    entries = json.loads((folder / "datalist.json").read_text())["training"]
+    assert [entry.get("annotated") for entry in entries] == [["spleen"], [3, 5], [], None, None]
+    site = read_site(folder)
+    found = [case.annotation for case in site.cases("training")]
+    assert [annotation.annotated for annotation in found] == [("spleen",), (3, 5), (), ("liver",), ("liver",)]
+    assert [annotation.place for annotation in found] == ["training[0]", "training[1]", "training[2]", "", ""]
+    assert len(site.cases("training", labelled=True)) == 4  # where nothing was annotated there is no label
+    job = SegmentationSettings(classes={"spleen": 1, "tumour": 5, "cyst": [3, 4]})
+    assert site.annotated_cases("training", job) == site.cases("training")[:2]
 
 
 A, B = "images/a.nii.gz", "images/b.nii.gz"

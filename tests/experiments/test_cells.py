@@ -16,7 +16,7 @@ from fedswin.experiments.plan import load_plan
 PLANS = Path(__file__).parents[2] / "simulator" / "plans"
 PINNED = {
     "figure_6": ("794efb99a3458c93", "f6cb094a91e4f198"),
-    "figure_6_decathlon": ("c22d3a110adc1ae9", "86b57de4d0655e46"),
+    "figure_6_decathlon": ("81a6667503b70289", "4ddbe88af74a8e56"),
     "figure_7": ("113a1436276a3187", "2087813f47bb4606"),
     "figure_8": ("f718e6e4cb1a4038", "2dbc62a359075810"),
     "phantoms": ("f718e6e4cb1a4038", "648177190b8c06b4"),
@@ -100,9 +100,24 @@ def test_whatever_changes_the_numbers_changes_every_key(tmp_path: Path, changes:
 
 @pytest.mark.parametrize(("name", "keys"), PINNED.items())
 def test_rows_that_are_there_keep_their_keys(name: str, keys: tuple[str, str]) -> None:
-    """Who changes what a key is made of loses the recorded rows of every plan."""
+    """Who changes what a key is made of loses the recorded rows of every plan; figure_6_decathlon has none yet."""
     grid = grid_of(load_plan(PLANS / f"{name}.yaml"))
     assert (next(iter(grid)), list(grid)[-1]) == keys
+
+
+def test_a_row_that_was_made_with_squared_dice_is_of_no_run_with_plain_dice(tmp_path: Path) -> None:
+    """Squared Dice was no setting then, so a key that says nothing of it is of squared Dice; plain is the default."""
+    plain, squared = (
+        write_plan(
+            tmp_path, name, tasks={"lump": {"job": "finetune.yaml", "set": {"segmentation.squared_dice": value}}}
+        )
+        for name, value in (("plain", False), ("squared", True))
+    )
+    unsaid = write_plan(tmp_path, "unsaid")
+    keys = [[key_of(plan, cell) for cell in cells_of(plan)] for plan in (unsaid, plain, squared)]
+    assert keys[0] == keys[1]
+    assert not set(keys[0]) & set(keys[2])
+    assert keys[2] == ["c504f10586c286cc", "98e744bda02de08c", "33d8d05171fd4da6", "a21d96db8fe9956c"]
 
 
 def test_another_pre_training_leaves_the_runs_from_scratch_as_they_are(tmp_path: Path) -> None:

@@ -210,3 +210,16 @@ def test_a_plan_that_does_not_fit_its_data_is_refused_and_leaves_nothing(
 
 def test_fewer_cases_than_asked_for_are_all_of_them() -> None:
     assert draw([], 3, "a", "labels", 0) == []
+
+
+def test_what_was_annotated_in_a_case_goes_with_it_when_cases_are_dealt_again(folder: Path) -> None:
+    data = {"shard": {"collection": "collection", "by": "source", "annotated": "label-maps"}}
+    plan = write_plan(folder, "annotated", data=data)
+    dealt = sites_of(plan, dealing=Dealing(by="iid", sites=2))
+    sites = [read_site(site) for site in site_folders(dealt).values()]
+    found = Counter(case.annotation.annotated for site in sites for case in site.cases("training"))
+    assert found == {(1,): 9, None: 5}
+    of_another = {"segmentation.classes": {"other": 2}, "segmentation.background": [1]}
+    other = write_plan(folder, "other", data=data, tasks={"lump": {"job": "finetune.yaml", "set": of_another}})
+    with pytest.raises(FedSwinError, match="no labelled case is left for training"):
+        deal(other, first(other))

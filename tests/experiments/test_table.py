@@ -69,6 +69,13 @@ def test_what_only_new_rows_record_has_a_column_if_one_has_it() -> None:
     assert line["learned"] == "rotation accuracy 0.40, at least 0.30, rank 7.0"
 
 
+def test_hd_has_a_column_where_rows_have_it() -> None:
+    """Rows that were recorded before it was measured do not."""
+    assert "HD, mm" not in parsed(table, ROWS)[0]
+    measured = replace(ROWS[0], measures={**ROWS[0].measures, "hd": 56.78})
+    assert [line["HD, mm"] for line in parsed(table, [measured, ROWS[1]])] == ["56.8", "–"]
+
+
 def test_of_one_site_there_is_no_column_and_none_is_the_worst() -> None:
     headings = parsed(table, [row(CELL, {"a/1": 0.25})])[0]
     assert "a" not in headings

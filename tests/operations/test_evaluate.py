@@ -79,7 +79,8 @@ def test_a_perfect_prediction(tmp_path, stand_in_network):
     ]
     for row in matrix(results)["m.pt"].values():
         for name in ("", "_liver", "_spleen"):
-            assert (row[f"dice{name}"], row[f"hd95{name}"], row[f"nsd{name}"]) == (1, 0, pytest.approx(1))
+            assert (row[f"dice{name}"], row[f"hd{name}"], row[f"hd95{name}"]) == (1, 0, 0)
+            assert row[f"nsd{name}"] == pytest.approx(1)
         assert (row["missed"], row["spurious"]) == (0, 0)
 
 
@@ -91,7 +92,7 @@ def test_an_empty_prediction(tmp_path, stand_in_network):
     diagonal = np.linalg.norm(np.multiply(SHAPE, voxel_sizes(AFFINE)))
     assert [table[site]["missed"] for site in ("one", "two", "all")] == [4, 2, 6]
     for row in table.values():
-        assert (row["dice"], row["nsd"], row["hd95"]) == (0, 0, pytest.approx(diagonal))
+        assert (row["dice"], row["nsd"], row["hd"], row["hd95"]) == (0, 0, *[pytest.approx(diagonal)] * 2)
 
 
 def test_a_case_has_the_same_scores_in_whatever_orientation_it_is_stored(tmp_path, stand_in_network):
@@ -139,12 +140,12 @@ def test_the_files_say_everything_by_model_site_case_and_class(tmp_path, stand_i
         for model in ("a.pt", "b.pt")
         for site, case in (("one", "RAS.nii.gz"), ("two", "LPS.nii.gz"))
     ]
-    names = {f"{metric}{name}" for metric in ("dice", "hd95", "nsd") for name in ("", "_liver", "_spleen")}
+    names = {f"{metric}{name}" for metric in ("dice", "hd", "hd95", "nsd") for name in ("", "_liver", "_spleen")}
     assert names | {"missed", "spurious"} == set(rows[0]) - {"model", "site", "case"}
     console = Console(file=io.StringIO(), width=200)
     console.print(render(results))
     shown = console.file.getvalue()
-    for words in ("Dice;", "HD95 in mm;", "NSD, tolerance liver 1 mm, spleen 2.5 mm, spleen 1 mm;"):
+    for words in ("Dice;", "HD in mm;", "HD95 in mm;", "NSD, tolerance liver 1 mm, spleen 2.5 mm, spleen 1 mm;"):
         assert words in shown
     assert shown.count("1.000") == 2 * 2 * 3  # Dice and NSD, two models, two sites and all
 

@@ -89,6 +89,33 @@ def test_shards_are_those_of_the_command(study: Path, tmp_path: Path, options: d
             assert [c.image.resolve() for c in own.cases(split)] == [c.image.resolve() for c in other.cases(split)]
 
 
+def test_what_was_drawn_in_each_case_is_written_if_a_scenario_asks_for_it(tmp_path: Path) -> None:
+    collection = collect(tmp_path / "our CT", "north")
+    content = [
+        {"folder": "north", "id": path.name, "labels": {"3": "organ"}} for path in (collection / "north").iterdir()
+    ]
+    (collection / "manifest.json").write_text(json.dumps(content))
+    asked, unasked = ({"shard": {**SHARD["shard"], "annotated": said}} for said in ("manifest", None))
+    made, _ = make(write(tmp_path, asked), tmp_path / "runs" / "run")
+    cases = [case for cases in read_site(made / "north").splits.values() for case in cases]
+    assert {case.annotation.annotated for case in cases if case.label} == {(3,)}
+    digests = [load_scenario(write(tmp_path, c, f"{n}.yaml")).digest for n, c in enumerate((asked, unasked, SHARD))]
+    assert digests[0] != digests[1] == digests[2]
+    (collection / "manifest.json").write_text(json.dumps(content[1:]))
+    assert load_scenario(write(tmp_path, asked, "again.yaml")).digest != digests[0]
+    assert load_scenario(write(tmp_path, SHARD, "2.yaml")).digest == digests[2]
+
+
+def test_a_scenario_that_says_nothing_new_has_the_digest_that_it_always_had(tmp_path: Path) -> None:
+    """Or every run and experiment of before would be on other sites."""
+    case = tmp_path / "CT" / "north" / "case0"
+    case.mkdir(parents=True)
+    (case / "ct.nii.gz").write_bytes(b"12345")
+    assert load_scenario(write(tmp_path, {"shard": {"collection": "CT", "by": "source"}})).digest == (
+        "dfbd907e27cfef396f1806edbd439ae2a448d052fb224c9e4e0e44372f3c6259"
+    )
+
+
 def test_each_site_is_converted_from_its_own_archive_and_never_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

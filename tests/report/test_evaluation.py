@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,15 @@ def test_the_tables_mark_the_best_of_each_column(folder: Path) -> None:
     assert dice.best == {(0, 1), (0, 2), (0, 3)}
     assert hd95.best == {(1, 1), (1, 2), (1, 3)}
     assert classes.rows == [["together", "0.767"], ["alone", "0.667"]]
+
+
+def test_hd_is_shown_where_an_evaluation_has_it(tmp_path: Path) -> None:
+    results = [replace(result, scores={**result.scores, "hd": 20 * (result.scores["dice"] or 0)}) for result in RESULTS]
+    write_evaluation(results, tmp_path / "evaluation", split="test")
+    _, hd, hd95, _ = evaluation_tables(read_evaluation(tmp_path / "evaluation"))
+    assert (hd.caption, hd95.caption) == ("HD in mm; less is better", "HD95 in mm; less is better")
+    assert [row[-1] for row in hd.rows] == ["15.3", "13.3"]
+    assert hd.best == {(1, 1), (1, 2), (1, 3)}
 
 
 def test_the_best_model_and_the_next_are_named(folder: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -21,27 +24,33 @@ def draw(seed: int, batch: int, classes: int, shown: tuple[int, ...]) -> tuple[T
     return logits.requires_grad_(), torch.tensor([0, *shown])[pick].to(torch.uint8)
 
 
-def written_out(logits: Tensor, label: Tensor, annotated: tuple[int, ...]) -> Tensor:
-    """The same loss in probabilities: -log p for cross entropy, squared Dice as in the reference code."""
+def written_out(
+    logits: Tensor, label: Tensor, annotated: tuple[int, ...], squared: bool, scored: Container[int] = range(99)
+) -> Tensor:
+    """The same loss in probabilities: -log p for cross entropy, and Dice; that of a channel not ``scored`` is 1."""
+    power, smooth_nr, smooth_dr = (2, 0.0, 1e-6) if squared else (1, 1e-5, 1e-5)
     exponentials = logits.exp()
     p = exponentials / exponentials.sum(dim=1, keepdim=True)
     others = [index for index in range(p.shape[1]) if index not in annotated]
     probabilities = [p[:, others].sum(dim=1), *(p[:, index] for index in annotated)]
     targets = [~torch.isin(label[:, 0], torch.tensor(annotated)), *(label[:, 0] == index for index in annotated)]
     dice, likelihood = [], []
-    for q, target in zip(probabilities, targets, strict=True):
+    for channel, (q, target) in enumerate(zip(probabilities, targets, strict=True)):
         t = target.to(q)
-        overlap, total = (q * t).flatten(1).sum(1), (q**2 + t**2).flatten(1).sum(1)
-        dice.append(1 - 2 * overlap / (total + 1e-6))
+        overlap, total = (q * t).flatten(1).sum(1), (q**power + t**power).flatten(1).sum(1)
+        loss = 1 - (2 * overlap + smooth_nr) / (total + smooth_dr)
+        dice.append(loss if channel in scored else torch.ones_like(loss))
         likelihood.append(t * q.log())
     return torch.stack(dice).mean() - torch.stack(likelihood).sum(dim=0).mean()
 
 
-def test_fully_annotated_it_is_monai_s_loss_bit_for_bit() -> None:
-    monai = DiceCELoss(to_onehot_y=True, softmax=True, squared_pred=True, smooth_nr=0, smooth_dr=1e-6)
+@pytest.mark.parametrize("squared", [False, True])
+def test_fully_annotated_it_is_monai_s_loss_bit_for_bit_as_the_paper_s_code_calls_it(squared: bool) -> None:
+    options: dict[str, Any] = {"squared_pred": True, "smooth_nr": 0.0, "smooth_dr": 1e-6} if squared else {}
+    monai = DiceCELoss(to_onehot_y=True, softmax=True, **options)
     ours, label = draw(0, 2, 3, (1, 2, 3))
     theirs = ours.detach().clone().requires_grad_()
-    losses = segmentation_loss(ours, label, [(1, 2, 3)] * 2), monai(theirs, label)
+    losses = segmentation_loss(ours, label, [(1, 2, 3)] * 2, squared=squared), monai(theirs, label)
     for loss in losses:
         loss.backward()
     assert torch.equal(*losses)
@@ -49,16 +58,36 @@ def test_fully_annotated_it_is_monai_s_loss_bit_for_bit() -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 999), st.integers(1, 2), st.sets(st.integers(1, 4), min_size=1))
-def test_value_and_gradient_are_those_of_the_probabilities_written_out(seed: int, batch: int, some: set[int]) -> None:
+@given(st.integers(0, 999), st.integers(1, 2), st.sets(st.integers(1, 4), min_size=1), st.booleans())
+def test_value_and_gradient_are_those_of_the_probabilities_written_out(
+    seed: int, batch: int, some: set[int], squared: bool
+) -> None:
     annotated = tuple(sorted(some))
     ours, label = draw(seed, batch, 4, annotated)
     exact = ours.detach().double().requires_grad_()
-    found, expected = segmentation_loss(ours, label, [annotated] * batch), written_out(exact, label, annotated)
+    found = segmentation_loss(ours, label, [annotated] * batch, squared=squared)
+    expected = written_out(exact, label, annotated, squared)
     found.backward()
     expected.backward()
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(ours.grad.double(), exact.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize("shift", [0.0, -2.0, -14.0, -15.0, -40.0])
+def test_a_class_that_a_crop_does_not_show_adds_next_to_nothing_to_the_gradient(squared: bool, shift: float) -> None:
+    """Neither where it is predicted all over the crop, nor where its few probabilities are of the size of smoothing."""
+    logits, label = draw(5, 1, 3, (1, 2))
+    ours = logits.detach().double()
+    ours[:, 3] += shift
+    without = ours.clone().requires_grad_()
+    ours.requires_grad_()
+    segmentation_loss(ours, label, [(1, 2, 3)], squared=squared).backward()
+    written_out(without, label, (1, 2, 3), squared, scored=range(3)).backward()
+    added = float((ours.grad - without.grad).abs().sum())
+    predicted = float(ours.detach().softmax(1)[:, 3].sum())
+    assert added <= (0 if squared else (2e-5 if predicted > 1 else 0.5) / 4) + 1e-7
+    assert float(without.grad.abs().sum()) > 0.5
 
 
 def test_the_probability_of_background_is_the_sum_of_what_is_merged() -> None:

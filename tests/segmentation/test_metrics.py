@@ -1,4 +1,4 @@
-"""Dice, HD95 and NSD against hand-made label maps, a brute force, and DeepMind's own numbers."""
+"""Dice, HD, HD95 and NSD against hand-made label maps, a brute force, and DeepMind's own numbers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from monai.metrics import compute_hausdorff_distance
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
@@ -124,11 +125,25 @@ def test_half_of_a_plates_surface_is_right():
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 10_000), st.tuples(*[st.floats(0.5, 5)] * 3))
-def test_hd95_is_that_of_a_brute_force(seed, spacing):
+def test_hd_and_hd95_are_those_of_a_brute_force_and_of_monai(seed, spacing):
     predicted, reference = random_masks(seed, (14, 12, 11))
     predicted[0, 0, 0] = reference[6, 6, 6] = 1  # neither is empty
-    expected = brute_force_hausdorff(predicted, reference, spacing, 95)
-    assert scores(predicted, reference, spacing)["hd95"] == pytest.approx(expected, abs=1e-4)
+    found = scores(predicted, reference, spacing)
+    masks = [torch.from_numpy(mask)[None, None] for mask in (predicted, reference)]
+    for name, percentile in (("hd", 100), ("hd95", 95)):
+        expected = brute_force_hausdorff(predicted, reference, spacing, percentile)
+        assert found[name] == pytest.approx(expected, abs=1e-4)
+        monai = compute_hausdorff_distance(*masks, include_background=True, percentile=percentile, spacing=spacing)
+        assert found[name] == monai.item()
+
+
+def test_a_stray_voxel_decides_hd_and_not_hd95():
+    reference = cube((5, 5, 5), (15, 15, 15))
+    predicted = reference.copy()
+    predicted[10, 10, 29] = 1
+    found = scores(predicted, reference, (1.0, 1.0, 2.0))
+    assert found["hd"] == pytest.approx(2.0 * (29 - 14))
+    assert found["hd95"] == 0
 
 
 # From compute_surface_dice_at_tolerance of DeepMind's surface-distance (package surface-distance-based-measures 0.1).
@@ -168,12 +183,12 @@ def test_what_is_missed_gets_the_worst_scores_and_what_is_absent_gets_none():
     found = score(predicted, reference, classes, SPACING, dict.fromkeys(classes, 1.0))
     diagonal = 30 * np.linalg.norm(SPACING)
     assert (found["dice_missed"], found["nsd_missed"]) == (0, 0)
-    assert found["hd95_missed"] == pytest.approx(diagonal)
-    assert found["hd95_right"] == 0
-    for metric in ("dice", "hd95", "nsd"):
+    assert found["hd_missed"] == found["hd95_missed"] == pytest.approx(diagonal)
+    assert found["hd_right"] == found["hd95_right"] == 0
+    for metric in ("dice", "hd", "hd95", "nsd"):
         assert found[f"{metric}_spurious"] is None
         assert found[f"{metric}_absent"] is None
-    assert (found["dice"], found["hd95"]) == (0.5, pytest.approx(diagonal / 2))
+    assert (found["dice"], found["hd"], found["hd95"]) == (0.5, *[pytest.approx(diagonal / 2)] * 2)
     assert (found["missed"], found["spurious"]) == (1, 1)
 
 
@@ -182,4 +197,7 @@ def test_only_the_classes_asked_for_are_scored():
     reference[10:14] = 2
     found = score(reference, np.zeros_like(reference), {"two": 2}, SPACING, {"two": 1.0})
     assert (found["missed"], found["spurious"], found["dice"]) == (0, 1, None)
-    assert set(found) == {"dice", "dice_two", "hd95", "hd95_two", "nsd", "nsd_two", "missed", "spurious"}
+    assert set(found) == {f"{m}{n}" for m in ("dice", "hd", "hd95", "nsd") for n in ("", "_two")} | {
+        "missed",
+        "spurious",
+    }

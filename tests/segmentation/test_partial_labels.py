@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -11,11 +13,14 @@ import pytest
 import torch
 
 from end_to_end import tiny
+from fedswin.data.annotation import Annotation
 from fedswin.data.datalist import Case, Site, read_site, write_datalist
+from fedswin.errors import FedSwinError
 from fedswin.federation.aggregation.exact_mean import ExactMean
 from fedswin.operations.evaluate import evaluate
 from fedswin.operations.train import pool_sites
 from fedswin.segmentation.task import SegmentationTask
+from fedswin.tasks import training_cases
 from fedswin.training.memory import keep_freed_memory
 from fedswin.training.trainer import Trainer, make_deterministic
 from fedswin.weights.file import Weights, load_parameters, parameters, save_weights
@@ -87,6 +92,50 @@ def test_only_annotated_classes_are_scored(tmp_path: Path) -> None:
     assert task.annotated_cases == {"bright": 0, "dark": 1}
     assert scores.keys() == {"dice", "dice_dark"}
     assert scores["dice"] == scores["dice_dark"]
+
+
+def annotate(site: Site, own: dict[str, tuple[str, ...] | tuple[int, ...]]) -> Site:
+    """Write beside each case what was annotated in it, and read the site again."""
+    splits = {
+        split: [replace(case, annotation=Annotation(own[case.patient])) for case in cases]
+        for split, cases in site.splits.items()
+    }
+    write_datalist(site.folder, splits)
+    return read_site(site.folder)
+
+
+def test_each_case_is_trained_on_and_scored_by_what_was_annotated_in_it(tmp_path: Path) -> None:
+    site = write_site(tmp_path, {"training": 4, "validation": 2}, ["bright", "dark"], None)
+    own: dict[str, Any] = {
+        "training0": ("bright",),
+        "training1": (2,),
+        "training2": (1, 2, 7),
+        "training3": (7,),  # of no class of the job
+        "validation0": (),
+        "validation1": ("dark",),
+    }
+    site = annotate(site, own)
+    job = JOB.model_copy(update={"trainer": JOB.trainer.model_copy(update={"batch_size": 3})})
+    task = SegmentationTask(job, site, torch.device("cpu"), lambda _: None)
+    assert training_cases(job, site) == task.training_cases == 3
+    assert task.annotated_cases == {"bright": 2, "dark": 2}
+    batch = task.batch(0)
+    assert sorted(batch.annotated) == [(1,), (1, 2), (2,)]
+    assert torch.isfinite(task.losses(batch)["loss"])
+    assert task.validation_cases == 1
+    assert task.validate().metrics.keys() == {"dice", "dice_dark"}
+
+
+def test_evaluation_scores_what_was_annotated_in_each_case_and_leaves_out_where_that_is_nothing(tmp_path: Path) -> None:
+    site = write_site(tmp_path / "sites" / "one", {"test": 3}, ["bright", "dark"], None)
+    annotate(site, {"test0": ("bright",), "test1": (2,), "test2": (7,)})
+    save_weights(tmp_path / "model.pt", Weights(initial_state(JOB).tensors, JOB))
+    results = evaluate([tmp_path / "model.pt"], tmp_path / "sites")
+    scored = {r.case: {name for name in r.scores if name.startswith("dice_")} for r in results}
+    assert scored == {"test0.nii.gz": {"dice_bright"}, "test1.nii.gz": {"dice_dark"}}
+    annotate(site, dict.fromkeys(("test0", "test1", "test2"), (7,)))
+    with pytest.raises(FedSwinError, match="no case of the split 'test' annotates a class that model.pt segments"):
+        evaluate([tmp_path / "model.pt"], tmp_path / "sites")
 
 
 def test_pooled_sites_keep_what_each_has_annotated(tmp_path: Path) -> None:

@@ -121,6 +121,10 @@ def shard(
     only: Annotated[str | None, typer.Option(help="Glob on <source>/<case>, such as 'sarcoma/*'.")] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the images instead of linking them.")] = False,
     keep_test: Annotated[Path | None, typer.Option(help="What is test in this folder is test here too.")] = None,
+    annotated: Annotated[
+        Literal["label-maps", "manifest"] | None,
+        typer.Option(help="Write what was drawn in each case: what its label map shows, or manifest.json lists."),
+    ] = None,
     validation: Annotated[float, typer.Option(help="The share of a site's patients for validation.")] = 0.2,
     test: Annotated[float, typer.Option(help="The share of a site's patients for test.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Draws which patient goes where, and the splits.", min=0)] = 0,
@@ -130,7 +134,10 @@ def shard(
     """Split a collection of CT into site folders, and say who holds what.
 
     A patient's kind, by dirichlet, is the source, and within it the rarest class that the patient's label maps show.
-    Label maps are read for that, and for --plot; else only the headers of images are.
+    Label maps are read for that, for --plot and for --annotated; else only the headers of images are.
+
+    With --annotated, for collections whose cases differ in what was drawn, a structure that a case's label map does not
+    show, or the manifest does not list, is no background in training, and is not scored.
 
     Example: fedswin data shard collection sites --by source
 
@@ -139,6 +146,8 @@ def shard(
     Example: fedswin data shard collection sites --by dirichlet --alpha 0.3 --sites 5 --plot who_holds_what.png
 
     Example: fedswin data shard collection sites --by quantity --sites 5
+
+    Example: fedswin data shard collection sites --by source --annotated label-maps
     """
     from fedswin.data.dealing.shard import shard as write_shard
     from fedswin.data.holdings.table import render_counts, render_holdings
@@ -153,6 +162,7 @@ def shard(
             only=only,
             copy=copy,
             keep_test=keep_test,
+            annotated=annotated,
             seed=seed,
             validation=validation,
             test=test,

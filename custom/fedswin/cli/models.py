@@ -25,7 +25,7 @@ def evaluate(
     split: Annotated[Literal["test", "validation"], typer.Option(help="Which cases are scored.")] = "test",
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Score segmentation models on every site's cases: Dice, HD95 and NSD of models by sites, a row for each case.
+    """Score segmentation models on every site's cases: Dice, HD, HD95 and NSD of models by sites, a row for each case.
 
     Each case is scored on its own grid, as predict writes it.
 

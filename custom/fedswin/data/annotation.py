@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,48 @@ from fedswin.errors import nearest
 
 @dataclass(frozen=True)
 class Annotation:
-    """How a label map is to be read; each case carries the one of its site.
+    """How a label map is to be read; each case carries its own.
 
     Attributes:
-        annotated: the names of the classes that were annotated; ``None`` stands for all classes of the job. Where a
-            class is not annotated, background says nothing about it.
+        annotated: the names of the classes that were annotated, or the label values that were drawn; ``None`` stands
+            for all classes of the job. Where a class is not annotated, background says nothing about it.
         label_map: what label values stand for where they differ from the job's: ``{label value: name of a class, or
             "background"}``, or the name of one of `LABEL_MAPS`.
         source: the datalist that says so, for messages.
+        place: where in the datalist a case says for itself what was annotated; empty if its site says it for all.
     """
 
-    annotated: tuple[str, ...] | None = None
+    annotated: tuple[str, ...] | tuple[int, ...] | None = None
     label_map: Mapping[int, str] | str = field(default_factory=dict, hash=False)
     source: Path = field(default=Path(), compare=False)
+    place: str = field(default="", compare=False)
+
+    def annotated_classes(self, settings: SegmentationSettings) -> dict[str, int]:
+        """Return the job's classes that are annotated, ``{name: index}``, in the job's order.
+
+        Where label values say it, a class counts if all of its values were drawn: of kidneys of which only one was
+        drawn, the other would be taught as background.
+        """
+        if self.annotated is None:
+            return settings.class_indices
+        drawn = frozenset(self.annotated)
+        if not self._says_values:
+            return {name: index for name, index in settings.class_indices.items() if name in drawn}
+        values = self._values_of_classes(settings)
+        return {name: i for name, i in settings.class_indices.items() if values.get(i) and values[i] <= drawn}
 
     def annotated_indices(self, settings: SegmentationSettings) -> tuple[int, ...]:
         """Return the indices, ascending and without 0, of the job's classes that are annotated."""
-        classes = settings.class_indices
-        return tuple(index for name, index in classes.items() if self.annotated is None or name in self.annotated)
+        return tuple(self.annotated_classes(settings).values())
+
+    def stray_class(self, values: Collection[int], settings: SegmentationSettings) -> str | None:
+        """Return the first of the job's classes that label values stand for although it was not annotated, if any."""
+        if self.annotated is None:
+            return None
+        table, names, drawn = self._table(settings), [BACKGROUND, *settings.classes], frozenset(self.annotated)
+        shown = [(table[value], value) for value in values if table.get(value)]
+        stray = [index for index, value in shown if (value if self._says_values else names[index]) not in drawn]
+        return names[min(stray)] if stray else None
 
     def class_indices(self, settings: SegmentationSettings) -> dict[int, int]:
         """Return ``{label value: class index}``: the site's label map first, then the job's classes.
@@ -44,15 +68,31 @@ class Annotation:
             VolumeError: if ``annotated`` or a written-out label map names a class that the job does not have, or an
                 annotated class is left without a label value.
         """
-        names = self._names(settings)
-        self._require_known("annotated", self.annotated or (), settings)
-        self._require_known("label_map", set(names.values()) - {BACKGROUND}, settings)
+        named = [name for name in self.annotated or () if isinstance(name, str)]
+        self._require_known(f"{self.place}: 'annotated'" if self.place else "'annotated'", named, settings)
+        self._require_known("'label_map'", set(self._names(settings).values()) - {BACKGROUND}, settings)
+        values = self._table(settings)
+        self._require_reachable(settings, values)
+        return values
+
+    @property
+    def _says_values(self) -> bool:
+        return all(isinstance(entry, int) for entry in self.annotated or ())
+
+    def _table(self, settings: SegmentationSettings) -> dict[int, int]:
+        """Return what `class_indices` does, without a check."""
         indices = {BACKGROUND: 0} | settings.class_indices
         values = dict.fromkeys(settings.known_values, 0)
         values |= {value: index for index, own in enumerate(settings.label_values, start=1) for value in own}
-        values |= {value: indices[name] for value, name in names.items()}
-        self._require_reachable(settings, values)
-        return values
+        return values | {value: indices[name] for value, name in self._names(settings).items() if name in indices}
+
+    def _values_of_classes(self, settings: SegmentationSettings) -> dict[int, set[int]]:
+        """Return the label values of each class index: those that the label map gives it, or else the job's."""
+        own = self._names(settings)
+        found: dict[int, set[int]] = {}
+        for value, index in self._table(settings).items():
+            found.setdefault(index, set()).add(value)
+        return {index: values & own.keys() or values for index, values in found.items()}
 
     def _names(self, settings: SegmentationSettings) -> Mapping[int, str]:
         if not isinstance(self.label_map, str):
@@ -64,7 +104,7 @@ class Annotation:
         known = settings.classes
         for name in sorted(names):
             if name not in known:
-                problem = f"'{key}' names '{name}', which is not a class of the job{nearest(name, known)}"
+                problem = f"{key} names '{name}', which is not a class of the job{nearest(name, known)}"
                 raise VolumeError(self.source, problem, f"Its classes are {', '.join(known)}.")
 
     def _require_reachable(self, settings: SegmentationSettings, values: Mapping[int, int]) -> None:
@@ -81,18 +121,41 @@ def read_annotation(path: Path, content: Mapping[str, Any]) -> Annotation:
     Raises:
         VolumeError: if one of them is malformed. Whether a job has such classes is seen when the job is known.
     """
-    annotated = _read_annotated(path, content["annotated"]) if "annotated" in content else None
+    annotated = _read_annotated(path, "", content["annotated"]) if "annotated" in content else None
     return Annotation(annotated, _read_label_map(path, content.get("label_map", {})), path)
 
 
-def _read_annotated(path: Path, names: Any) -> tuple[str, ...]:
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        fix = "It must be a list of the names of one class or more; without it, all classes count as annotated."
-        raise VolumeError(path, f"'annotated' is {names!r}", fix)
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise VolumeError(path, f"'annotated' names '{twice}' twice", "Name it once.")
-    return tuple(names)
+def own_annotation(path: Path, place: str, entry: Mapping[str, Any], of_site: Annotation) -> Annotation:
+    """Return how the label map of a case is to be read: as the site says, but for an ``annotated`` of its own.
+
+    Args:
+        path: the datalist.
+        place: where in it the case is, such as ``training[3]``.
+        entry: the case's entry.
+        of_site: as `read_annotation` returns it.
+
+    Raises:
+        VolumeError: if ``annotated`` is malformed. It may be empty: then nothing was annotated.
+    """
+    if "annotated" not in entry:
+        return of_site
+    return replace(of_site, annotated=_read_annotated(path, place, entry["annotated"]), place=place)
+
+
+def _read_annotated(path: Path, place: str, entries: Any) -> tuple[str, ...] | tuple[int, ...]:
+    where = f"{place}: 'annotated'" if place else "'annotated'"
+    kinds = {type(entry) for entry in entries} if isinstance(entries, list) else set()
+    are_values = kinds == {int} and min(entries) > 0
+    if not (kinds == {str} or are_values or (entries == [] and place)):
+        fix = (
+            "It must be a list of the names of classes, or of label values above 0. Only a case may have an empty one: "
+            "nothing was annotated in it. Where there is no list, all classes count as annotated."
+        )
+        raise VolumeError(path, f"{where} is {entries!r}", fix)
+    twice = next((entry for entry in entries if entries.count(entry) > 1), None)
+    if twice is not None:
+        raise VolumeError(path, f"{where} names {twice!r} twice", "Name it once.")
+    return tuple(entries)
 
 
 def _read_label_map(path: Path, entries: Any) -> Mapping[int, str] | str:

@@ -4,7 +4,10 @@
       "annotated": ["liver", "spleen"],
       "label_map": {"1": "liver", "2": "spleen", "3": "background"},
       "regions": ["abdomen"],
-      "training": [{"image": "images/a.nii.gz", "label": "labels/a.nii.gz", "patient": "p1"}],
+      "training": [
+        {"image": "images/a.nii.gz", "label": "labels/a.nii.gz", "patient": "p1"},
+        {"image": "images/b.nii.gz", "label": "labels/b.nii.gz", "patient": "p2", "annotated": ["liver"]}
+      ],
       "validation": [],
       "test": []
     }
@@ -14,8 +17,10 @@ server for the model card. ``annotated`` and ``label_map`` are what the site kno
 names are a job's names of its classes, and one that the job does not have is refused when the job is known.
 
 - ``annotated`` lists the classes that the site has annotated in every labelled case; without it, all classes of a job
-  are. Background says nothing about a class that is not listed, in training as in scoring. A voxel of such a class is
-  an error.
+  are. A case that has an ``annotated`` of its own goes by that one. Background says nothing about a class that is not
+  listed, in training as in scoring. A voxel of such a class is an error. A list holds names, or else the label values
+  that were drawn, as they are in the label maps; then a job may name some of the classes only. A case that annotates
+  nothing counts as one without a label, and one that annotates no class of a job does for that job.
 - ``label_map`` says what label values stand for, in the form of the Decathlon's ``labels``: each for the name of a
   class, or for ``"background"`` or 0. A value that is not in it means what it means in the job; one that neither knows
   is an error. Instead of the object there may be the name of one of `fedswin.data.label_maps.LABEL_MAPS`.
@@ -31,7 +36,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedswin.data.annotation import Annotation, read_annotation
+from fedswin.config import SegmentationSettings
+from fedswin.data.annotation import Annotation, own_annotation, read_annotation
 from fedswin.data.volume import VolumeError
 from fedswin.errors import FedSwinError
 
@@ -50,7 +56,7 @@ class Case:
         image: absolute path of the image.
         label: absolute path of the label map, or ``None`` for a case without one.
         patient: the patient's pseudonym; cases of one patient never cross splits.
-        annotation: how the label map is to be read, the same for all cases of a datalist.
+        annotation: how the label map is to be read.
         site: whose case it is, where those of several sites are pooled.
     """
 
@@ -59,6 +65,11 @@ class Case:
     patient: str = ""
     annotation: Annotation = field(default_factory=Annotation)
     site: str = ""
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether it has a label map in which something was annotated."""
+        return self.label is not None and self.annotation.annotated != ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,11 @@ class Site:
 
     def cases(self, split: str, *, labelled: bool = False) -> list[Case]:
         """Return the cases of ``split``, or only those with a label."""
-        return [case for case in self.splits.get(split, ()) if case.label or not labelled]
+        return [case for case in self.splits.get(split, ()) if case.is_labelled or not labelled]
+
+    def annotated_cases(self, split: str, settings: SegmentationSettings) -> list[Case]:
+        """Return the labelled cases of ``split`` in which a class of the job was annotated: what it can learn from."""
+        return [case for case in self.cases(split, labelled=True) if case.annotation.annotated_classes(settings)]
 
 
 def is_site_folder(folder: Path) -> bool:
@@ -174,20 +189,24 @@ def write_datalist(folder: Path, splits: Mapping[str, Sequence[Case]], **top_lev
     Args:
         folder: the site folder; it must exist.
         splits: the cases of each split.
-        top_level: further top-level keys, such as ``description``, and the cases' ``annotated`` and ``label_map``.
+        top_level: further top-level keys, such as ``description``, and the cases' ``annotated`` and ``label_map``; what
+            was annotated in a case is written beside it where it differs from the former.
     """
     content: dict[str, Any] = {**top_level}
     for split in SPLITS:
-        content[split] = [_entry(folder, case) for case in splits.get(split, ())]
+        content[split] = [_entry(folder, case, top_level.get("annotated")) for case in splits.get(split, ())]
     (folder / DATALIST).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _entry(folder: Path, case: Case) -> dict[str, str]:
-    entry = {"image": _relative(folder, case.image)}
+def _entry(folder: Path, case: Case, annotated: Sequence[str | int] | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {"image": _relative(folder, case.image)}
     if case.label:
         entry["label"] = _relative(folder, case.label)
     if case.patient:
         entry["patient"] = case.patient
+    own = case.annotation.annotated
+    if own is not None and (annotated is None or list(own) != list(annotated)):
+        entry["annotated"] = list(own)
     return entry
 
 
@@ -243,7 +262,8 @@ def _case(path: Path, split: str, number: int, entry: Mapping[str, Any], annotat
         raise VolumeError(path, problem, "Merge the label maps into one file.")
     folder = path.parent.absolute()
     patient = str(entry.get("patient") or entry["image"])
-    return Case(folder / entry["image"], folder / label if label else None, patient, annotation)
+    own = own_annotation(path, f"{split}[{number}]", entry, annotation)
+    return Case(folder / entry["image"], folder / label if label else None, patient, own)
 
 
 def _refuse_unknown_regions(path: Path, regions: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from fedswin.config import Job
 from fedswin.errors import FedSwinError
 from fedswin.experiments.plan import OBJECTIVES, Amount, Arm, Plan
+from fedswin.old_records import FORMER_SETTINGS
 from fedswin.settings import Section
 
 
@@ -132,11 +133,12 @@ def key_of(plan: Plan, cell: Cell) -> str:
     """Return the hash of the settings that make the cell's numbers.
 
     Names of plans, tasks and shards have no part in it, so cells of two plans that do the same have the same key. Nor
-    have settings with their default: should that ever change, rows that are there tell of the old one.
+    have settings with their default: should that ever change, rows that are there tell of the old one. Nor has what a
+    row did before it was a setting (`FORMER_SETTINGS`).
     """
     content = {
         **_dealt(plan, cell, cell.seed),
-        "finetuning": _settings(finetuning_job(plan, cell)),
+        "finetuning": _finetuning(plan, cell),
         "own_data": None if plan.shares_data(cell.task) else _own_data(plan, cell),
         "labels": cell.labels,
         "pretraining": None if cell.starts_from_scratch else _pretraining(plan, cell),
@@ -147,6 +149,17 @@ def key_of(plan: Plan, cell: Cell) -> str:
 def pretraining_key(plan: Plan, cell: Cell) -> str:
     """Return the hash of all settings that make the cell's encoder: cells of the same start from the same run."""
     return _hash({**_dealt(plan, cell, cell.pretraining_seed), **_pretraining(plan, cell)})
+
+
+def _finetuning(plan: Plan, cell: Cell) -> dict[str, Any]:
+    job = finetuning_job(plan, cell)
+    content = _settings(job)
+    for name, former in FORMER_SETTINGS.items():
+        now = {setting: getattr(getattr(job, name), setting) for setting in former}
+        changed = {setting: value for setting, value in now.items() if value != former[setting]}
+        rest = {setting: value for setting, value in content.get(name, {}).items() if setting not in former}
+        content[name] = rest | changed
+    return content
 
 
 def _pretraining(plan: Plan, cell: Cell) -> dict[str, Any]:

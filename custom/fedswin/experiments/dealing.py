@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from fedswin.checksum import Copies
+from fedswin.config import Job
 from fedswin.data.datalist import DATALIST, SPLITS, Case, read_datalist, site_folders, write_datalist
 from fedswin.data.dealing.shard import shard
 from fedswin.data.folds import fold_of_patients
@@ -115,7 +116,7 @@ def write_deal(plan: Plan, cell: Cell, pretraining: Path, finetuning: Path, out:
     task = plan.settings.tasks[cell.task]
     held = read_holdings(finetuning)
     _refuse_unknown(plan, [*(task.sites or ()), cell.left_out], held)
-    labelled = {name: held[name] for name in task.sites or held}
+    labelled = {name: _labelled(held[name], plan.tasks[cell.task]) for name in task.sites or held}
     tuning = _by_patients(plan, cell, labelled) if plan.settings.test_patients else _by_folds(plan, cell, labelled)
     _refuse_empty(plan, cell, tuning)
     sources = read_holdings(pretraining)
@@ -139,7 +140,7 @@ def held_out(cases: Sequence[Case], site: str, folds: int, cell: Cell) -> list[C
     With a left-out site these are all that it has, and none of another site. A site with one labelled patient keeps it
     for training.
     """
-    labelled = [case for case in cases if case.label]
+    labelled = [case for case in cases if case.is_labelled]
     if cell.left_out:
         return labelled if site == cell.left_out else []
     patients = {case.patient for case in labelled}
@@ -197,12 +198,20 @@ def _holding(folder: Path) -> Holding:
     return Holding([case for split in SPLITS for case in splits[split]], top_level)
 
 
+def _labelled(site: Holding, job: Job) -> Holding:
+    """Return the site with the cases that annotate a class of the job."""
+    return replace(
+        site,
+        cases=[c for c in site.cases if c.is_labelled and c.annotation.annotated_classes(job.segmentation)],
+    )
+
+
 def _by_folds(plan: Plan, cell: Cell, sites: Mapping[str, Holding]) -> dict[str, Splits]:
     """Return the cases of fine-tuning at each site, the fold of the cell's seed being the test."""
     folds, tuning = plan.settings.folds or 1, dict[str, Splits]()
     for name, site in sites.items():
         test = held_out(site.cases, name, folds, cell)
-        left = [case for case in site.cases if case.label and case not in test]
+        left = [case for case in site.cases if case.is_labelled and case not in test]
         training = [] if name == cell.left_out else draw(left, cell.labels, name, "labels", cell.seed)
         tuning[name] = {"training": training, "test": test}
     return tuning

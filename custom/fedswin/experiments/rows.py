@@ -56,6 +56,7 @@ class Row:
 MEASURES = (
     "dice",
     "dice_area",
+    "hd",
     "hd95",
     "nsd",
     "missed",

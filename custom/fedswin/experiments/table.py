@@ -36,6 +36,7 @@ def table(summaries: Sequence[Summary], axes: Sequence[str]) -> str:
         *((site, _site(site)) for site in shown),
         *([("worst site", _worst_site)] if shown else []),
         *([("worst site of a run", _measure("worst_site_dice", ".3f"))] if _any(summaries, "worst_site_dice") else []),
+        *([("HD, mm", _measure("hd", ".1f"))] if any("hd" in summary.measures for summary in summaries) else []),
         ("HD95, mm", _measure("hd95", ".1f")),
         ("NSD", _measure("nsd", ".3f")),
         *([("learned", _learned)] if _any(summaries, "encoder_rotation_accuracy") else []),

@@ -37,7 +37,7 @@ from fedswin.weights.file import resolve_weights
 
 _LOCAL_PARTS = ("sites", "state", "nvflare", "tensorboard")
 _LOG = "log.txt"
-_SCORES = ("dice", "hd95", "nsd", "missed")
+_SCORES = ("dice", "hd", "hd95", "nsd", "missed")
 _DIGITS = 8  # of a commit
 
 

@@ -42,7 +42,7 @@ class CaseScore:
         model: the model's name.
         site: the site's name.
         case: the image's file name.
-        scores: as ``score`` returns them: Dice, HD95 in mm and NSD, of each class and their means.
+        scores: as ``score`` returns them: Dice, HD and HD95 in mm, and NSD, of each class and their means.
         tolerances: the NSD's tolerance of each class, in mm.
     """
 
@@ -71,6 +71,8 @@ def evaluate(
 ) -> list[CaseScore]:
     """Score every model on every labelled case of ``split``, at all sites, on each case's own grid.
 
+    Only classes that were annotated in a case are scored there. A case without one has no score.
+
     Args:
         models: weights files, run folders or folders of folds, each an ensemble, of ``finetune`` jobs.
         sites_dir: the folder of the site folders, or a single one.
@@ -91,7 +93,7 @@ def evaluate(
         _Case(site.name, case.image, case.label, case.annotation)
         for site in sites
         for case in site.cases(split)
-        if case.label
+        if case.label and case.is_labelled
     ]
     if not cases:
         raise FedSwinError(f"{sites_dir}: no case of the split '{split}' has a label, so there is nothing to score.")
@@ -100,7 +102,11 @@ def evaluate(
         _check_case(case, [ensemble.job for ensemble in ensembles.values()])
     results = []
     for name, ensemble in ensembles.items():
-        results += _score_model(name, ensemble, cases, progress)
+        scored = _score_model(name, ensemble, cases, progress)
+        if not scored:
+            problem = f"no case of the split '{split}' annotates a class that {name} segments"
+            raise FedSwinError(f"{sites_dir}: {problem}, so there is nothing to score.")
+        results += scored
     return results
 
 
@@ -119,9 +125,10 @@ def matrix(results: Sequence[CaseScore]) -> dict[str, dict[str, dict[str, float]
 
 
 def render(results: Sequence[CaseScore]) -> Group:
-    """Return Dice, HD95 and NSD of each model at each site as tables for the terminal."""
+    """Return Dice, HD, HD95 and NSD of each model at each site as tables for the terminal."""
     rows = matrix(results)
-    shown = [("Dice", "dice", 3), ("HD95 in mm", "hd95", 1), (f"NSD, tolerance {_tolerance(results)}", "nsd", 3)]
+    distances = [("HD in mm", "hd", 1), ("HD95 in mm", "hd95", 1)]
+    shown = [("Dice", "dice", 3), *distances, (f"NSD, tolerance {_tolerance(results)}", "nsd", 3)]
     return Group(*(_table(title, metric, rows, digits) for title, metric, digits in shown))
 
 
@@ -177,18 +184,18 @@ def _score_model(
     make_deterministic(ensemble.job)
     keep_freed_memory()
     results = []
-    for case in cases:
+    settings = ensemble.job.segmentation
+    for case in (case for case in cases if case.annotation.annotated_classes(settings)):
         progress(f"{name} on {case.site}")
         scores = _score_case(ensemble, case)
-        results.append(CaseScore(name, case.site, case.image.name, scores, ensemble.job.segmentation.tolerances))
+        results.append(CaseScore(name, case.site, case.image.name, scores, settings.tolerances))
     return results
 
 
 def _score_case(ensemble: Ensemble, case: _Case) -> dict[str, Score]:
     settings = ensemble.job.segmentation
     spacing = voxel_sizes(_image(case, ensemble).affine)
-    annotated = case.annotation.annotated_indices(settings)
-    classes = {name: index for name, index in settings.class_indices.items() if index in annotated}
+    classes = case.annotation.annotated_classes(settings)
     predicted = predict(ensemble, case.image)
     return score(predicted, _reference(case, ensemble), classes, spacing, settings.tolerances)
 

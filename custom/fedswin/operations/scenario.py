@@ -24,6 +24,7 @@ from pydantic import Field, model_validator
 
 from fedswin.data.convert.walk import walk
 from fedswin.data.dealing.collection import read_collection
+from fedswin.data.dealing.drawn import MANIFEST, Drawn, manifest_of
 from fedswin.data.dealing.plan import By
 from fedswin.errors import FedSwinError
 from fedswin.settings import Positive, Section, parse_section, read_mapping
@@ -63,10 +64,12 @@ class ShardedSites(Section):
     """How much alike the sites are, by ``dirichlet`` and ``quantity``."""
     only: str | None = None
     """A glob on ``<source>/<case>``; other cases are left out."""
+    annotated: Drawn | None = None
+    """Who says which label values were drawn in each case; null takes all to be annotated in all."""
     seed: Seed = 0
     validation: Share = 0.2
     test: Share = 0.2
-    """The shares of a site's patients."""
+    """The shares of a site's patients; of those with a label, where others have none."""
 
 
 class Archive(Section):
@@ -136,6 +139,8 @@ class Scenario:
         self._require_variables()
         self._require_files()
         settings = self.settings.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
+        if (shard := settings["shard"]) and shard["annotated"] is None:
+            del shard["annotated"]  # scenarios keep the digest that they had before it was a setting
         return hashlib.sha256(json.dumps([settings, self._listing()], sort_keys=True).encode()).hexdigest()
 
     def locate(self, text: str) -> Path:
@@ -188,6 +193,8 @@ class Scenario:
                     f"Rename the folder: {SITE_NAME_RULE}."
                 )
         files = [(scan.key, file) for scan in found.scans for file in (scan.case.image, scan.case.label) if file]
+        if shard.annotated == "manifest" and (manifest := manifest_of(self.locate(shard.collection))).is_file():
+            files.append((MANIFEST, manifest))
         return [found.top_level, [(key, file.stat().st_size) for key, file in files]]
 
 

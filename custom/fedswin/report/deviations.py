@@ -48,6 +48,7 @@ _SOURCES = {
         "data.roi": _BTCV,
         "data.folds": "paper, section 5.2",
         "segmentation.classes": "paper, section 5.1: the 13 organs of BTCV",
+        "segmentation.squared_dice": "the paper's code",
         "segmentation.overlap": _BTCV,
         "trainer.batch_size": _BTCV,
         "trainer.learning_rate": _BTCV,

@@ -90,7 +90,7 @@ def limits(runs: Sequence[RunFacts]) -> list[str]:
         "The scores hold for the sites, scanners and patients of this study. They say nothing of other hospitals.",
         "Validation scores choose the best model, and so they flatter it. Only test cases tell how good a model is.",
         _evidence(runs),
-        "A class that a case does not show, or that its site has not annotated, has no part in that case's score."
+        "A class that a case does not show, or that was not annotated in it, has no part in that case's score."
         if classes
         else "A low pre-training loss is not yet a good segmentation. What the encoder is worth shows in fine-tuning.",
         "This page shows pictures of patients, since the study was told to collect them. Give it only to people who "

@@ -215,11 +215,12 @@ def _deviation(values: Sequence[float]) -> float | None:
 
 
 def evaluation_tables(evaluation: EvaluationFacts) -> list[Table]:
-    """Return Dice, HD95 and NSD of models by sites, and Dice of models by classes."""
+    """Return Dice, HD, HD95 and NSD of models by sites, and Dice of models by classes."""
     sites = list(dict.fromkeys(site for scores in evaluation.models.values() for site in scores))
     tolerances = listed([f"{significant(mm)} mm" for mm in sorted(evaluation.tolerances)])
     tables = [
         _matrix(evaluation, sites, "dice", "Dice, 0 to 1; more is better"),
+        _matrix(evaluation, sites, "hd", "HD in mm; less is better", less=True),
         _matrix(evaluation, sites, "hd95", "HD95 in mm; less is better", less=True),
         _matrix(evaluation, sites, "nsd", f"NSD, 0 to 1, tolerance {tolerances}; more is better"),
     ]

@@ -8,12 +8,19 @@ import torch
 from monai.losses import DiceCELoss
 from torch import Tensor
 
-# Squared denominators and an unsmoothed numerator, as in the paper's reference code: a class that a crop does not show
-# then adds no gradient, which matters where most crops hold few of the organs.
-_DICE_CE = DiceCELoss(to_onehot_y=True, softmax=True, squared_pred=True, smooth_nr=0, smooth_dr=1e-6)
+# As in the paper's code (SwinUNETR/BTCV/main.py of Project-MONAI/research-contributions, without and with
+# --squared_dice), and smoothed as there. Most crops show few of the organs, so it matters what the others add. The
+# squared Dice of a class that is not there has no gradient, as its numerator is not smoothed. The plain one, with
+# MONAI's 1e-5 in numerator and denominator, has one of 2e-5 at most (absolute values, summed over all logits) while a
+# voxel's worth of the class is predicted, and of 1/2 whatever is predicted: about as much as a class that is there
+# has.
+_PLAIN = DiceCELoss(to_onehot_y=True, softmax=True)
+_SQUARED = DiceCELoss(to_onehot_y=True, softmax=True, squared_pred=True, smooth_nr=0, smooth_dr=1e-6)
 
 
-def segmentation_loss(logits: Tensor, label: Tensor, annotated: Sequence[tuple[int, ...]]) -> Tensor:
+def segmentation_loss(
+    logits: Tensor, label: Tensor, annotated: Sequence[tuple[int, ...]], *, squared: bool = False
+) -> Tensor:
     """Dice loss plus cross entropy, the marginal loss where not all classes are annotated.
 
     The marginal loss (Shi et al., "Marginal loss and exclusion loss for partially supervised multi-organ
@@ -24,14 +31,16 @@ def segmentation_loss(logits: Tensor, label: Tensor, annotated: Sequence[tuple[i
         logits: (B, 1 + classes, X, Y, Z); channel 0 is background.
         label: class indices, (B, 1, X, Y, Z).
         annotated: for each of the B, the indices of its annotated classes, ascending.
+        squared: whether the probabilities and the targets in the Dice loss's denominator are squared.
 
     Returns:
         A scalar.
     """
     if len(set(annotated)) > 1:
         crops = [slice(number, number + 1) for number in range(len(annotated))]
-        return torch.stack([segmentation_loss(logits[crop], label[crop], annotated[crop]) for crop in crops]).mean()
-    return _DICE_CE(*merge_unannotated(logits, label, annotated[0]))
+        losses = [segmentation_loss(logits[crop], label[crop], annotated[crop], squared=squared) for crop in crops]
+        return torch.stack(losses).mean()
+    return (_SQUARED if squared else _PLAIN)(*merge_unannotated(logits, label, annotated[0]))
 
 
 def merge_unannotated(logits: Tensor, label: Tensor, annotated: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -39,7 +39,7 @@ class Crops(NamedTuple):
 
 
 class SegmentationTask:
-    """Fine-tuning on one site's labelled cases; cases without a label are left out.
+    """Fine-tuning on one site's labelled cases; those in which no class of the job was annotated are left out.
 
     Args:
         job: a ``finetune`` job.
@@ -54,7 +54,9 @@ class SegmentationTask:
         self._site = site.name
         self._device = device
         self._transforms = training_transforms(job)
-        training, self._validation_cases = (site.cases(split, labelled=True) for split in ("training", "validation"))
+        training, self._validation_cases = (
+            site.annotated_cases(split, job.segmentation) for split in ("training", "validation")
+        )
         self._annotated = [case.annotation.annotated_indices(job.segmentation) for case in training]
         self._training = Volumes(training, job, progress)
         self._validation = Volumes(self._validation_cases, job, progress)
@@ -79,7 +81,8 @@ class SegmentationTask:
     def losses(self, batch: Crops) -> dict[str, Tensor]:
         """Return ``loss``, Dice loss plus cross entropy over the annotated classes."""
         logits = self.model(batch.image.to(self._device))
-        return {"loss": segmentation_loss(logits.float(), batch.label.to(self._device), batch.annotated)}
+        label, squared = batch.label.to(self._device), self._job.segmentation.squared_dice
+        return {"loss": segmentation_loss(logits.float(), label, batch.annotated, squared=squared)}
 
     def validate(self) -> Validation:
         """Mean Dice, over all annotated classes and of each, over the validation cases."""
@@ -89,7 +92,8 @@ class SegmentationTask:
         for number, case in enumerate(self._validation_cases):
             volume = self._validation[number]
             predicted = predict_classes(self.model, volume.image(), self._job, self._device)
-            scores.append(dice_by_class(predicted, volume.label(), classes, case.annotation.annotated))
+            annotated = case.annotation.annotated_classes(self._job.segmentation)
+            scores.append(dice_by_class(predicted, volume.label(), classes, annotated))
             if number == 0:
                 self._first_predicted = predicted.to(torch.uint8)
         self.model.train()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +16,12 @@ from monai.data.utils import compute_shape_offset
 from data.check.small_site import LABEL, hu
 from end_to_end import tiny
 from fedswin.config import DataSettings, Job
+from fedswin.data.annotation import Annotation
 from fedswin.data.cache import bytes_of, cached_bytes, entries
-from fedswin.data.check.fit import resampled_shape
+from fedswin.data.check.fit import fit_to_job, resampled_shape
+from fedswin.data.check.site import SiteReport
 from fedswin.data.check.survey import survey
-from fedswin.data.datalist import Case, write_datalist
+from fedswin.data.datalist import Case, read_site, write_datalist
 from fedswin.data.loading import Volumes
 from fedswin.data.volume import Grid
 
@@ -53,6 +56,21 @@ def test_the_resampled_shape_is_what_monai_makes(
     found = resampled_shape(Grid(shape, own), DataSettings(spacing=wanted))
     assert np.abs(np.array(found) - expected).max() <= 1  # at exactly a half, rounding may go either way
     assert resampled_shape(Grid(shape, own), DataSettings()) == shape
+
+
+def test_cases_that_annotate_no_class_of_the_job_are_counted_and_alone_they_are_no_training(tmp_path: Path) -> None:
+    finetune = job(tiny.FINETUNE, roi=(64, 32, 32), spacing=None)
+    folder, values = write_site(tmp_path / "a", (64, 40, 40)), tuple(finetune.segmentation.known_values - {0})
+    [case] = read_site(folder).cases("training")
+    for own, expected in (
+        ([values, (99,)], ["1 of 2 labelled cases annotate no class of the job, and are left out"]),
+        ([(99,)], ["no training case has a label of a class of the job, and the job fine-tunes", "1 of 1 labelled"]),
+    ):
+        cases = [replace(case, annotation=Annotation(annotated)) for annotated in own]
+        write_datalist(folder, {"training": cases})
+        found = [f.problem for f in fit_to_job(SiteReport(read_site(folder), [], []), finetune)]
+        assert len(found) == len(expected)
+        assert all(problem.startswith(start) for problem, start in zip(found, expected, strict=True))
 
 
 def test_an_image_smaller_than_the_crop_is_named_with_what_would_be_padded(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import gzip
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from data.check.small_site import HU, LABEL, case, save
 from fedswin.config import SegmentationSettings
+from fedswin.data.annotation import Annotation
 from fedswin.data.check import Demands, Finding, check_site, require_sound
 from fedswin.data.datalist import Case, Site, read_site, write_datalist
 from fedswin.data.dealing.shard import shard
@@ -157,6 +159,35 @@ def test_voxels_of_a_class_that_is_not_annotated_are_an_error(sound: Site) -> No
         ("error", f"north wing/labels/case {number}.nii.gz") for number in range(4)
     ]
     assert findings[0].problem == "holds 'tumour', which the datalist does not list as annotated"
+
+
+def test_a_case_is_checked_by_its_own_list(sound: Site) -> None:
+    labels = SegmentationSettings(classes={"edema": 5, "tumour": 1})
+    lists = [("edema",), (5,), (1,), ("tumour",)]
+    cases = [case for split in ("training", "validation", "test") for case in sound.cases(split)]
+    cases = [replace(case, annotation=Annotation(own)) for case, own in zip(cases, lists, strict=True)]
+    write_datalist(sound.folder, {"training": cases})
+    findings = faults(read_site(sound.folder), labels)
+    assert [finding.where for finding in findings] == [f"north wing/labels/case {number}.nii.gz" for number in (0, 1)]
+    assert {finding.problem for finding in findings} == {
+        "holds 'tumour', which the datalist does not list as annotated"
+    }
+
+
+def test_a_case_whose_list_does_not_fit_the_job_is_named_with_its_place(sound: Site) -> None:
+    cases = [
+        replace(case, annotation=Annotation((name,))) for case, name in zip(sound.cases("training"), "ab", strict=True)
+    ]
+    write_datalist(sound.folder, {"training": cases}, label_map={"7": "cyst"})
+    found = [finding.problem for finding in faults(read_site(sound.folder), TUMOUR)]
+    assert found == [
+        "training[0]: 'annotated' names 'a', which is not a class of the job",
+        "training[1]: 'annotated' names 'b', which is not a class of the job",
+    ]
+    cases = [replace(case, annotation=Annotation((1, value))) for case, value in zip(cases, (2, 3), strict=True)]
+    write_datalist(sound.folder, {"training": cases}, label_map={"7": "cyst"})
+    [finding] = faults(read_site(sound.folder), TUMOUR)  # of the label map, and so once
+    assert "'label_map' names 'cyst', which is not a class of the job" in finding.problem
 
 
 def test_a_datalist_that_does_not_fit_the_job_is_one_error_beside_the_files_own(faulty: Site) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,65 @@ def test_by_source_and_iid_deal_as_they_did_for_the_recorded_results() -> None:
         "site_2": ["0 1", "3 2", ""],
         "site_3": ["6 7", "4 5", ""],
     }
+
+
+def with_labels(scans: Sequence[Scan], labelled: int) -> list[Scan]:
+    """The same scans, of which the first ``labelled`` have a label map."""
+    return [
+        replace(scan, case=replace(scan.case, label=Path(f"/label/{scan.key}") if number < labelled else None))
+        for number, scan in enumerate(scans)
+    ]
+
+
+def test_collections_in_which_all_have_labels_are_dealt_as_those_in_which_none_has() -> None:
+    given, kinds = single_scans({"A": 20, "B": 9})
+    for by in ("source", "iid", "dirichlet", "quantity"):
+        options: dict[str, Any] = {"by": by, "sites": None if by == "source" else 3, "kinds": kinds, "seed": 5}
+        bare, full = (plan_sites(with_labels(given, count), **options) for count in (0, 29))
+        assert [(a, b, c.key) for a, b, c in places(bare)] == [(a, b, c.key) for a, b, c in places(full)]
+
+
+@pytest.mark.parametrize("by", ["source", "iid", "dirichlet", "quantity"])
+def test_test_holds_labels_alone_and_no_split_that_is_scored_is_without_one(by: Any) -> None:
+    """The Decathlon's Task02: 20 cases with a label, 10 without, at up to three sites, dealt 200 times."""
+    given, _ = single_scans({"A": 30})
+    given = with_labels(given, 20)
+    for seed in range(200):
+        plan = plan_sites(given, by=by, sites=None if by == "source" else 3, seed=seed, alpha=5)
+        for splits in plan.values():
+            labelled = {split: [s for s in of_split if s.case.label] for split, of_split in splits.items()}
+            assert labelled["test"] == splits["test"]
+            count = sum(map(len, labelled.values()))
+            assert bool(labelled["training"]) == (count > 0)
+            assert bool(labelled["validation"]) == (count > 1)
+            assert bool(labelled["test"]) == (count > 2)
+        if by == "iid":  # alike in labels, too
+            assert sorted(sum(bool(s.case.label) for of in p.values() for s in of) for p in plan.values()) == [6, 7, 7]
+
+
+def test_of_patients_without_a_label_only_who_is_test_elsewhere_is_test() -> None:
+    given, _ = single_scans({"A": 12})
+    given = with_labels(given, 6)
+    kept = frozenset({"A0", "A11"})
+    plan = plan_sites(given, by="source", kept=kept, test=0.5)
+    assert {s.case.patient for s in plan["source"]["test"]} == kept | {
+        s.case.patient for s in plan["source"]["test"] if s.case.label
+    }
+
+
+def test_where_labels_leave_validation_empty_it_takes_others() -> None:
+    given, _ = single_scans({"A": 11})
+    splits = plan_sites(with_labels(given, 1), by="source")["source"]
+    assert [scan.name for scan in splits["training"] if scan.case.label] == ["A0"]
+    assert [len(splits[split]) for split in ("training", "validation", "test")] == [9, 2, 0]
+
+
+def test_without_shares_everyone_trains_in_the_order_of_the_recorded_results() -> None:
+    given, _ = single_scans({"A": 9})
+    for labelled in (0, 4, 9):
+        plan = plan_sites(with_labels(given, labelled), by="quantity", sites=3, seed=3, validation=0, test=0)
+        found = {site: [scan.name for scan in splits["training"]] for site, splits in plan.items()}
+        assert found == {"site_1": ["A0", "A1", "A3", "A2", "A7"], "site_2": ["A5", "A4", "A6"], "site_3": ["A8"]}
 
 
 def shares(by: Any, alpha: float, seeds: int, sites: int) -> NDArray[np.float64]:

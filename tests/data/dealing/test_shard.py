@@ -401,6 +401,7 @@ def test_who_holds_what_is_written_beside_the_sites(labelled: Path, tmp_path: Pa
         "labelled": 12,
         "unreadable": 0,
         "classes": None,
+        "annotated": None,
         "spacing_mm": {key: [1.0, 1.0, 2.0] for key in ("min", "median", "max")},
     }
     assert written["sites"]["south"]["labelled"] == 0

@@ -12,8 +12,10 @@ import pytest
 from rich.console import Console
 
 from data.volumes import write_image
+from fedswin.data.annotation import Annotation
 from fedswin.data.datalist import Case, Site
 from fedswin.data.holdings import Holdings, cases_by_class, holdings
+from fedswin.data.holdings.count import annotated_by_class
 from fedswin.data.holdings.plot import draw_holdings, refuse_plot
 from fedswin.data.holdings.table import render_holdings
 from fedswin.errors import FedSwinError
@@ -52,6 +54,18 @@ def test_classes_are_counted_by_case(site: Site) -> None:
         "9": {"north": 2, "south": 0},
         "10": {"north": 1, "south": 0},
     }
+
+
+def test_what_was_annotated_is_counted_by_labelled_case(tmp_path: Path) -> None:
+    label, image = tmp_path / "label", tmp_path / "ct"
+    annotated = [(1, 2), (2,), (), None]
+    cases = [Case(image, label, str(n), Annotation(own, {2: "liver"})) for n, own in enumerate(annotated)]
+    held = holdings(Site("a", tmp_path, {"training": cases, "test": [Case(image, None, "x", Annotation((1,)))]}))
+    assert held.annotated == {"1": 1, "liver": 2}
+    assert held.labelled == 3
+    assert annotated_by_class({"a": held, "b": counted(None)}) == {"1": {"a": 1, "b": 0}, "liver": {"a": 2, "b": 0}}
+    assert "cases that annotate" in rendered({"a": held})
+    assert "cases that annotate" not in rendered({"b": counted(None)})
 
 
 def test_images_of_several_channels_have_a_voxel_size(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,12 +116,10 @@ def _shown(case: Case, path: Path, values: Voxels, labels: SegmentationSettings 
         return tuple(sorted(named_classes(values, case.annotation), key=class_order))
     shown = {indices[int(value)] for value in values}
     names = tuple(name for name, index in labels.class_indices.items() if index in shown)
-    _require_annotated(path, names, case.annotation.annotated)
+    if stray := case.annotation.stray_class([int(value) for value in values], labels):
+        fix = (
+            "Add it to 'annotated', the site's if all cases show it or the case's own; or map its value to background "
+            "in 'label_map'."
+        )
+        raise VolumeError(path, f"holds '{stray}', which the datalist does not list as annotated", fix)
     return names
-
-
-def _require_annotated(path: Path, names: Sequence[str], annotated: Sequence[str] | None) -> None:
-    for name in names:
-        if annotated is not None and name not in annotated:
-            fix = "If all cases show it, add it to 'annotated'; if not, map its value to background in 'label_map'."
-            raise VolumeError(path, f"holds '{name}', which the datalist does not list as annotated", fix)

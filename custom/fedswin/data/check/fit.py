@@ -18,7 +18,7 @@ _FAR = 4.0
 
 def fit_to_job(report: SiteReport, job: Job) -> list[Finding]:
     """Say what of a site does not fit ``job`` although each file is sound."""
-    findings = _unlabelled(report.site) if job.task == "finetune" else []
+    findings = [*_unlabelled(report.site, job), *_unannotated(report.site, job)] if job.task == "finetune" else []
     for found in report.cases:
         for judge in (_padding, _far_spacing):
             if found.grid and (judged := judge(found.grid, job.data)):
@@ -51,11 +51,23 @@ def room_for_cache(reports: Sequence[SiteReport], job: Job) -> list[Finding]:
     return [Finding("warning", f"data.cache: disk, in {cache_folder()}", problem, fix)]
 
 
-def _unlabelled(site: Site) -> list[Finding]:
-    if not site.cases("training") or site.cases("training", labelled=True):
+def _unlabelled(site: Site, job: Job) -> list[Finding]:
+    if not site.cases("training") or site.annotated_cases("training", job.segmentation):
         return []
     fix = "Label training cases, or leave the site out of fine-tuning: pre-training needs no label."
-    return [Finding("error", f"{site.name}/{DATALIST}", "no training case has a label, and the job fine-tunes", fix)]
+    problem = "no training case has a label of a class of the job, and the job fine-tunes"
+    return [Finding("error", f"{site.name}/{DATALIST}", problem, fix)]
+
+
+def _unannotated(site: Site, job: Job) -> list[Finding]:
+    """Warn of labelled cases in which no class of the job was annotated; whoever reads the list may not expect it."""
+    labelled = {split: len(site.cases(split, labelled=True)) for split in site.splits}
+    left_out = sum(count - len(site.annotated_cases(split, job.segmentation)) for split, count in labelled.items())
+    if not left_out:
+        return []
+    problem = f"{left_out} of {sum(labelled.values())} labelled cases annotate no class of the job, and are left out"
+    fix = "That is as it should be if their 'annotated' is right; else correct it."
+    return [Finding("warning", f"{site.name}/{DATALIST}", problem, fix)]
 
 
 def _padding(grid: Grid, data: DataSettings) -> tuple[str, str] | None:

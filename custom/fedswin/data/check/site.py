@@ -68,4 +68,4 @@ def _unfit(site: Site, cases: Sequence[Case], labels: SegmentationSettings) -> l
     for annotation in {case.annotation: None for case in cases}:
         with collected(site, findings):
             annotation.class_indices(labels)
-    return findings
+    return list(dict.fromkeys(findings))  # what is wrong with the label map is wrong in all of them

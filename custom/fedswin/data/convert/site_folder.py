@@ -13,7 +13,7 @@ from fedswin.data.convert.case_files import IMAGES, LABELS, ConvertedCase
 from fedswin.data.convert.report import write_report
 from fedswin.data.convert.source import LeftOut, Source
 from fedswin.data.datalist import Case, write_datalist
-from fedswin.data.dealing.splits import by_patient, split
+from fedswin.data.dealing.splits import by_patient, split_by_label
 
 _NAME_BYTES = 6
 
@@ -57,7 +57,7 @@ def draw_splits(
     """Deal the cases to splits by patient; the same sources in the same order are dealt alike, whatever was drawn."""
     patients = by_patient(converted, lambda item: pseudonyms[item.source.patient])
     random.Random(seed).shuffle(patients)
-    return split(patients, validation=validation, test=test)
+    return split_by_label(patients, lambda item: item.case.label is not None, validation=validation, test=test)
 
 
 def write_site(

@@ -11,7 +11,7 @@ import numpy as np
 
 from fedswin.data.dealing.apportion import apportion
 from fedswin.data.dealing.collection import Scan
-from fedswin.data.dealing.splits import by_patient, split
+from fedswin.data.dealing.splits import by_patient, split_by_label
 from fedswin.errors import FedSwinError
 from fedswin.seeds import generator
 
@@ -60,7 +60,7 @@ def plan_sites(
         kinds: the kind of each patient, for ``dirichlet``; see `fedswin.data.dealing.kinds.patient_kinds`.
         kept: these patients are test whatever the shares.
         seed: draws sites and splits.
-        validation, test: the share of a site's patients for each; see `fedswin.data.dealing.splits.split`.
+        validation, test: the share of a site's patients for each; see `fedswin.data.dealing.splits.split_by_label`.
 
     Raises:
         FedSwinError: if there are fewer patients than ``sites``.
@@ -83,12 +83,17 @@ def _by_source(scans: Sequence[Scan]) -> dict[str, list[Scan]]:
 
 def _by_chance(scans: Sequence[Scan], sites: int, kept: frozenset[str], rng: random.Random) -> dict[str, list[Scan]]:
     dealt: dict[str, list[Scan]] = {name: [] for name in _site_names(sites)}
-    patients = _shuffled(scans, kept, rng)
+    patients = sorted(_shuffled(scans, kept, rng), key=lambda group: _turn(group, kept))
     if len(patients) < sites:
         raise FedSwinError(f"{sites} sites, but {len(patients)} patients. Ask for fewer sites.")
     for patient in patients:
         min(dealt.values(), key=len).extend(patient)
     return dealt
+
+
+def _turn(patient: Patient, kept: frozenset[str]) -> tuple[bool, bool]:
+    """Return when a patient is dealt: alike sites have as many of the kept ones, and as many with a label."""
+    return patient[0].case.patient not in kept, not any(map(_has_label, patient))
 
 
 def _skewed(
@@ -154,5 +159,9 @@ def _split(
     scans: Sequence[Scan], kept: frozenset[str], rng: random.Random, validation: float, test: float
 ) -> dict[str, list[Scan]]:
     patients = _shuffled(scans, kept, rng)
-    in_test = sum(group[0].case.patient in kept for group in patients)
-    return split(patients, validation=validation, test=test, in_test=in_test)
+    in_test = [number for number, group in enumerate(patients) if group[0].case.patient in kept]
+    return split_by_label(patients, _has_label, validation=validation, test=test, in_test=in_test)
+
+
+def _has_label(scan: Scan) -> bool:
+    return scan.case.is_labelled

@@ -10,7 +10,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,12 +26,13 @@ from fedswin.data.datalist import (
     write_datalist,
 )
 from fedswin.data.dealing.collection import Scan, read_collection
+from fedswin.data.dealing.drawn import Drawn, read_drawn, with_drawn
 from fedswin.data.dealing.kinds import patient_kinds
 from fedswin.data.dealing.plan import DEFAULT_ALPHA, LARGEST_ALPHA, SKEWED, SMALLEST_ALPHA, By, Plan, plan_sites
 from fedswin.data.dealing.splits import require_shares
 from fedswin.data.holdings import Holdings, holdings
 from fedswin.data.holdings.plot import draw_holdings, refuse_plot
-from fedswin.data.shown_classes import shown_classes
+from fedswin.data.shown_classes import label_values, name_values
 from fedswin.data.volume import volume_suffix
 from fedswin.errors import FedSwinError, nearest
 from fedswin.output import refuse_output, staged
@@ -67,6 +68,7 @@ def shard(
     only: str | None = None,
     copy: bool = False,
     keep_test: Path | None = None,
+    annotated: Drawn | None = None,
     seed: int = 0,
     validation: float = 0.2,
     test: float = 0.2,
@@ -80,7 +82,7 @@ def shard(
     linked, by absolute path so that ``out`` may be moved, or copied. ``out`` appears when complete. Its
     ``shards.json`` says how it was made and what each site holds.
 
-    Label maps are opened for ``dirichlet`` and for ``plot`` only; of images, no more than the header is read.
+    Label maps are opened for ``dirichlet``, ``plot`` and ``annotated`` only; of images, only the header is read.
 
     Args:
         collection: a folder of ``<source>/<case>``, or a datalist file.
@@ -95,8 +97,11 @@ def shard(
         copy: copy the files, instead of linking them.
         keep_test: a folder of site folders. What is test there, by its content, is test here too, lest one
             study trains on what another is evaluated on. It counts towards the share.
+        annotated: write beside each case which label values were drawn in it, for collections in which that differs by
+            case: those that its label map shows, or those that the collection's manifest lists (`Drawn`). Structures
+            that were not drawn are then no background. A case in which none was counts as one without a label.
         seed: draws sites and splits; by source, a source's split does not depend on the other sources.
-        validation, test: the share of a site's patients for each; see `fedswin.data.dealing.splits.split`.
+        validation, test: the share of a site's patients for each; see `fedswin.data.dealing.splits.split_by_label`.
         plot: a PNG to write, outside ``out``: who holds which classes and voxel sizes.
         overwrite: replace ``out``, if it holds nothing but site folders, and ``plot``, if it is a PNG.
         progress: called with a short text before each label map.
@@ -106,13 +111,20 @@ def shard(
             be, or ``out`` or ``plot`` is refused.
     """
     _refuse_options(by, sites, alpha, validation, test)
+    if annotated not in (None, *get_args(Drawn)):
+        raise FedSwinError(f"--annotated {annotated} is unknown. Use {' or '.join(get_args(Drawn))}.")
     out = out.absolute()
     _refuse_picture(plot, out, overwrite)
     found = read_collection(collection, only)
     _refuse_output(out, collection, found.scans, overwrite)
     kept, missing = _kept_patients(found.scans, keep_test)
-    read_labels = by == "dirichlet" or plot is not None
-    shown = shown_classes([scan.case for scan in found.scans], progress) if read_labels else None
+    cases = [scan.case for scan in found.scans]
+    read_classes = by == "dirichlet" or plot is not None
+    values = label_values(cases, progress) if read_classes or annotated == "label-maps" else {}
+    shown = name_values(cases, values) if read_classes else None
+    if annotated:
+        drawn = values if annotated == "label-maps" else read_drawn(collection, found.scans)
+        found.scans = with_drawn(found.scans, drawn)
     kinds = patient_kinds(found.scans, shown or {}) if by == "dirichlet" else {}
     shares = {"validation": validation, "test": test}
     plan = plan_sites(found.scans, by=by, sites=sites, alpha=alpha, kinds=kinds, kept=kept, seed=seed, **shares)
@@ -227,7 +239,7 @@ def _names(scans: Sequence[Scan]) -> dict[Scan, str]:
 def _place(folder: Path, name: str, case: Case, copy: bool) -> Case:
     image = _put(case.image, folder / "images", name, copy)
     label = _put(case.label, folder / "labels", name, copy) if case.label else None
-    return Case(image, label, case.patient)
+    return replace(case, image=image, label=label)
 
 
 def _put(source: Path, folder: Path, name: str, copy: bool) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from fedswin.errors import FedSwinError
@@ -54,6 +54,39 @@ def split(patients: Sequence[Sequence[T]], *, validation: float, test: float, in
         "test": patients[:n_test],
     }
     return {name: [item for group in groups[name] for item in group] for name in groups}
+
+
+def split_by_label(
+    patients: Sequence[Sequence[T]],
+    has_label: Callable[[T], bool],
+    *,
+    validation: float,
+    test: float,
+    in_test: Collection[int] = (),
+) -> dict[str, list[T]]:
+    """Deal patients to splits as `split` does, and so that no one without a label is for test.
+
+    Where some patients have a label and others have none, the shares are those of the patients with one, and the others
+    are for training: a test or validation split that happens to hold no label would score nothing. Validation takes its
+    share of the others only where those with a label leave it empty, for pre-training is validated, too.
+
+    Args:
+        patients: the items of each patient, shuffled, those of ``in_test`` first.
+        has_label: whether an item has a label; a patient has one who has an item with one.
+        validation, test: the share of the patients for each.
+        in_test: the numbers of patients who are test whatever the shares and their labels.
+    """
+    labelled = [number for number, items in enumerate(patients) if any(map(has_label, items))]
+    others = [number for number in range(len(patients)) if number not in labelled]
+    if not labelled or not others:
+        return split(patients, validation=validation, test=test, in_test=len(in_test))
+    kept = [sum(number in in_test for number in group) for group in (labelled, others)]
+    places = split([[number] for number in labelled], validation=validation, test=test, in_test=kept[0])
+    rest = split(
+        [[number] for number in others], validation=0 if places["validation"] else validation, test=0, in_test=kept[1]
+    )
+    chosen = {name: sorted([*places[name], *rest[name]]) for name in places}
+    return {name: [item for number in chosen[name] for item in patients[number]] for name in chosen}
 
 
 def _share(patients: int, share: float, *, room: int) -> int:

@@ -9,20 +9,26 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from fedswin.data.datalist import SPLITS
-from fedswin.data.holdings.count import Holdings, cases_by_class
+from fedswin.data.holdings.count import Holdings, annotated_by_class, cases_by_class
 
 _CLASSES_LISTED = 30
 """More would not fit a screen; TotalSegmentator has 117."""
 
 
 def render_holdings(sites: Mapping[str, Holdings]) -> Group:
-    """Return the cases of each site, their voxel sizes, and, if label maps were read, how many show each class."""
+    """Return the cases of each site and their voxel sizes.
+
+    If label maps were read, also how many show each class, and if datalists say so, in how many each was annotated.
+    """
     shown: list[RenderableType] = [_cases(sites), _spacings(sites)]
-    classes = cases_by_class(sites)
-    if classes:
-        shown.append(render_counts("cases that show", dict(islice(classes.items(), _CLASSES_LISTED))))
-    if len(classes) > _CLASSES_LISTED:
-        shown.append(f"and {len(classes) - _CLASSES_LISTED} classes more")
+    for what, classes in (
+        ("cases that show", cases_by_class(sites)),
+        ("cases that annotate", annotated_by_class(sites)),
+    ):
+        if classes:
+            shown.append(render_counts(what, dict(islice(classes.items(), _CLASSES_LISTED))))
+        if len(classes) > _CLASSES_LISTED:
+            shown.append(f"and {len(classes) - _CLASSES_LISTED} classes more")
     if any(held.unreadable for held in sites.values()):
         shown.append("Some headers cannot be read: 'fedswin data check' says which, and what to do.")
     return Group(*shown)
