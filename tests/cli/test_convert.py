@@ -26,7 +26,7 @@ def archive(study: Path) -> Path:
 def test_an_archive_becomes_a_site_folder_that_can_be_checked(archive: Path, fedswin: Command) -> None:
     code, out, error = fedswin("data", "convert", "archive", "new sites/hospital")
     assert (code, error) == (0, "")
-    assert "new sites/hospital: 3 cases of 3 patients: 1 training, 1 validation, 1 test" in out
+    assert "new sites/hospital: 3 cases of 3 patients: 2 training, 1 validation, 0 test" in out  # one label
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if "│" in line]
     assert cells == [["NRRD", "3", "1"], ["MR, not CT", "6", ""]]
     assert "scout" not in out

@@ -56,3 +56,12 @@ def test_a_person_s_cases_come_into_one_split_and_the_same_each_time(items, seed
     where = {(pseudonyms[item.source.patient], name) for name, dealt in splits.items() for item in dealt}
     assert len(where) == len({person for person, _ in where})
     assert deal()[0] == splits
+
+
+def test_an_archive_s_test_cases_are_of_patients_with_a_label_map():
+    items = [converted(number, f"p{number}", f"v{number}", labelled=number < 20) for number in range(30)]
+    for seed in range(30):
+        pseudonyms = draw_pseudonyms(items)
+        splits = draw_splits(items, pseudonyms, validation=0.2, test=0.2, seed=seed)
+        assert {name: len(of) for name, of in splits.items()} == {"training": 22, "validation": 4, "test": 4}
+        assert all(item.case.label for name in ("validation", "test") for item in splits[name])
