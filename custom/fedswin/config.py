@@ -326,8 +326,18 @@ class Job(Section):
         """The metrics that a site may report of a global model, and whether less or more of each is better."""
         if self.task == "finetune":
             return dict.fromkeys(["dice", *(f"dice_{name}" for name in self.segmentation.classes)], "max")
-        losses: dict[str, Literal["min", "max"]] = dict.fromkeys(self._losses, "min")
-        return {**losses, "rotation_accuracy": "max"} if "rotation" in losses else losses
+        metrics: dict[str, Literal["min", "max"]] = dict.fromkeys(self._losses, "min")
+        if "rotation" in metrics:
+            metrics["rotation_accuracy"] = "max"
+        if "contrastive" in metrics:
+            metrics["contrastive_share"] = "min"
+        return {**metrics, "feature_spread": "max", "feature_rank": "max"}
+
+    @property
+    def reported(self) -> list[str]:
+        """Every number that a site may report of a global model: the metrics, and the standard deviation of one that is
+        a mean over patients."""
+        return [*self.metrics, *["rotation_accuracy_sd"] * ("rotation_accuracy" in self.metrics)]
 
     @property
     def _losses(self) -> list[str]:

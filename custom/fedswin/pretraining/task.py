@@ -13,6 +13,7 @@ from fedswin.data.datalist import Site
 from fedswin.data.loading import Volumes, case_order, random_crop
 from fedswin.data.planes import Picture
 from fedswin.pretraining.cutout import CUTOUTS
+from fedswin.pretraining.diagnostics import Patient, ValidationViews
 from fedswin.pretraining.heads import Predictions, build_pretrainer
 from fedswin.pretraining.losses import contrastive_loss, inpainting_loss, rotation_loss, total_loss
 from fedswin.pretraining.pictures import inpainting_picture
@@ -55,6 +56,7 @@ class PretrainingTask:
         self.training_cases = len(self._training)
         self.validation_cases = len(self._validation)
         self.annotated_cases: Mapping[str, int] = {}
+        self._patients = [(case.site, case.patient) for case in site.cases("validation")]
         self._shown: tuple[Tensor, Tensor, Tensor | None] | None = None  # a view, masked, and inpainted
 
     def batch(self, number: int) -> Views:
@@ -67,21 +69,21 @@ class PretrainingTask:
 
     @torch.no_grad()
     def validate(self) -> Validation:
-        """Mean losses and rotation accuracy over ``pretraining.validation_batches`` fixed batches."""
+        """Mean losses and the diagnostics over ``pretraining.validation_batches`` fixed batches."""
         self.model.eval()
-        scores = []
+        losses, views = [], ValidationViews()
         for number in range(self._job.pretraining.validation_batches if self.validation_cases else 0):
             batch = self._draw(self._validation, "validation", number)
             predicted = self.model(batch.masked.to(self._device))
-            score = {name: float(value) for name, value in self._losses(predicted, batch).items()}
-            if predicted.rotation is not None:
-                right = predicted.rotation.argmax(dim=1).cpu() == batch.turns
-                score["rotation_accuracy"] = float(right.float().mean())
-            scores.append(score)
+            losses.append({name: float(value) for name, value in self._losses(predicted, batch).items()})
+            views.add(predicted, batch.turns, self._patients_of(number))
             if number == 0:
                 self._shown = _first_view(batch, predicted)
         self.model.train()
-        return Validation(mean_scores(scores), {})  # every batch has every score
+        means = mean_scores(losses)  # every batch has every loss
+        diagnostics, patients = views.diagnostics(means.get("contrastive"), self._job.trainer.batch_size)
+        few = 0 < patients < self.validation_cases
+        return Validation({**means, **diagnostics}, {"rotation_accuracy": patients} if few else {})
 
     @torch.no_grad()
     def pictures(self) -> dict[str, Picture]:
@@ -109,14 +111,22 @@ class PretrainingTask:
             parts["contrastive"] = contrastive_loss(first, second, settings.temperature)
         return {"loss": total_loss(parts, settings.loss_weights), **parts}
 
-    def _draw(self, volumes: Volumes, split: str, number: int) -> Views:
+    def _patients_of(self, number: int) -> list[Patient]:
+        """Return the patient of each view of validation batch ``number``."""
+        return [self._patients[case] for case in self._order(self._validation, "validation", number)] * 2
+
+    def _order(self, volumes: Volumes, split: str, number: int) -> list[int]:
+        """Return the case of each sub-volume of batch ``number``."""
         job, count = self._job, self._job.trainer.batch_size
-        order = case_order(
+        return case_order(
             len(volumes),
             number * count,
             count,
             lambda epoch: generator(job.seed, self._site, split, "order", epoch),
         )
+
+    def _draw(self, volumes: Volumes, split: str, number: int) -> Views:
+        job, order = self._job, self._order(volumes, split, number)
         rng = generator(job.seed, self._site, split, "views", number)
         crops = torch.stack([random_crop(volumes[case], job.data, rng) for case in order])
         pair = torch.cat([crops, crops])
