@@ -24,8 +24,8 @@ ROTATION_CHANCE = 0.25
 CONFIDENCE = 0.95
 """Of the one-sided interval whose lower bound must be above chance."""
 HIGHEST_CONTRASTIVE_SHARE = 0.90
-"""Of ln(2 N - 1), the loss of codes that are all alike. What is above counts as chance: an initialisation that has
-learned nothing tells scans apart a little, and came to 0.92 to 1.00 on real CT (feature sizes 12 to 48, N of 2 to 8)."""
+"""Of ln(2 N - 1), the loss of codes that are all alike. What is above counts as chance: an initialisation tells
+scans apart a little without having learned, and came to 0.92 to 1.00 on real CT (C of 12 to 48, N of 2 to 8)."""
 LOWEST_SPREAD = 0.02
 """What is below counts as collapsed: initialisations came to 0.05 to 0.19 on phantoms and real CT, a collapsed encoder
 comes to about 0.001, and the threshold is between them."""
