@@ -31,6 +31,7 @@ from fedswin.pretraining.verdict import (
 )
 from fedswin.records import Record, round_record
 from fedswin.training.scores import Sample
+from learning import AT_CHANCE, COLLAPSED, GOOD, learning_record
 
 JOB = tiny.job(
     {
@@ -40,23 +41,7 @@ JOB = tiny.job(
         "federation": {"rounds": 8, "local_steps": 2},
     }
 )
-GOOD = {
-    "rotation_accuracy": 0.71,
-    "rotation_accuracy_sd": 0.1,
-    "contrastive_share": 0.62,
-    "feature_spread": 0.11,
-    "feature_rank": 37.2,
-}
 LINE = "rotation 0.71 (chance 0.25), contrastive 0.62 of chance, features spread 0.11, rank 37 of 96"
-
-
-def record(number: int, patients: int = 6, **changes: Any) -> Record:
-    site = {"metrics": {**GOOD, "loss": 1.0, **changes}, "validation_cases": patients}
-    return round_record(number, "ok" if number else "initial", {"a": site})
-
-
-AT_CHANCE = {"rotation_accuracy": 0.25, "contrastive_share": 1.0}
-COLLAPSED = {**AT_CHANCE, "feature_spread": 0.001, "feature_rank": 1.0}
 
 
 @given(st.lists(st.integers(0, 20), min_size=2, max_size=30))
@@ -166,7 +151,7 @@ def test_a_number_that_cannot_be_is_left_out(name: str, odd: Any) -> None:
 
 
 def test_hostile_sites_of_a_record_are_left_out() -> None:
-    honest = record(2)["sites"]
+    honest = learning_record(2)["sites"]
     for evil in (
         {"metrics": {**GOOD, "rotation_accuracy": 1e30}, "validation_cases": 5},
         {"metrics": {"rotation_accuracy": "yes"}, "validation_cases": 5},
@@ -174,12 +159,12 @@ def test_hostile_sites_of_a_record_are_left_out() -> None:
         {"metrics": GOOD, "validation_cases": -3},
         {"metrics": GOOD, "validation_cases": 5, "scored": {"rotation_accuracy": "many"}},
     ):
-        found = judge_record(JOB, {**record(2), "sites": {**honest, "evil": evil}})
-        assert found == judge_record(JOB, record(2))
+        found = judge_record(JOB, {**learning_record(2), "sites": {**honest, "evil": evil}})
+        assert found == judge_record(JOB, learning_record(2))
 
 
 def test_what_is_written_is_read_again() -> None:
-    found = judge_record(JOB, record(2))
+    found = judge_record(JOB, learning_record(2))
     assert found
     told = json.loads(json.dumps(found.as_dict()))
     assert told["verdict"] == "learns"
@@ -207,7 +192,7 @@ def test_an_older_record_has_no_line() -> None:
 
 
 def test_a_fine_tuning_has_none() -> None:
-    assert judge_record(tiny.job(tiny.FINETUNE), record(2)) is None
+    assert judge_record(tiny.job(tiny.FINETUNE), learning_record(2)) is None
 
 
 def warnings_of(*records: Record) -> list[str]:
@@ -215,35 +200,35 @@ def warnings_of(*records: Record) -> list[str]:
 
 
 def test_a_run_at_chance_is_warned_of_once_after_a_quarter_of_its_steps() -> None:
-    found = warnings_of(*(record(number, **AT_CHANCE) for number in range(9)))
+    found = warnings_of(*(learning_record(number, **AT_CHANCE) for number in range(9)))
     told = f"Warning: after 25% of its steps, the pre-training is at chance. What to do: {PAGE}"
     assert found == ["", "", told, *[""] * 6]
-    assert warning_text(JOB, record(5, **AT_CHANCE)).startswith("Warning: after 62% of its steps")
+    assert warning_text(JOB, learning_record(5, **AT_CHANCE)).startswith("Warning: after 62% of its steps")
 
 
 def test_a_collapse_is_warned_of_at_once_but_not_before_any_step() -> None:
-    found = warnings_of(*(record(number, **COLLAPSED) for number in range(4)))
+    found = warnings_of(*(learning_record(number, **COLLAPSED) for number in range(4)))
     assert [bool(text) for text in found] == [False, True, False, False]
     assert "the pre-training has collapsed" in found[1]
 
 
 def test_a_person_is_warned_anew_when_it_changes() -> None:
     states = [{}, {}, AT_CHANCE, COLLAPSED, {"rotation_accuracy_sd": None}, COLLAPSED, {}, AT_CHANCE]
-    found = warnings_of(*(record(number, **state) for number, state in enumerate(states)))
+    found = warnings_of(*(learning_record(number, **state) for number, state in enumerate(states)))
     words = ["", "", "at chance", "collapsed", "", "", "", "at chance"]
     assert [word in text and bool(word) == bool(text) for word, text in zip(words, found, strict=True)] == [True] * 8
 
 
 def test_a_failed_round_without_scores_changes_nothing() -> None:
-    lost = {**record(4, **AT_CHANCE), "status": "failed", "sites": {}}
-    found = warnings_of(record(0), record(3, **AT_CHANCE), lost, record(5, **AT_CHANCE))
+    lost = {**learning_record(4, **AT_CHANCE), "status": "failed", "sites": {}}
+    found = warnings_of(learning_record(0), learning_record(3, **AT_CHANCE), lost, learning_record(5, **AT_CHANCE))
     assert [bool(text) for text in found] == [False, True, False, False]
 
 
 def test_a_short_run_is_not_warned_of_its_initial_model() -> None:
     short = replace_rounds(2)
-    assert warning(short, [], record(0, **AT_CHANCE)) == ""
-    assert warning(short, [], record(1, **AT_CHANCE))
+    assert warning(short, [], learning_record(0, **AT_CHANCE)) == ""
+    assert warning(short, [], learning_record(1, **AT_CHANCE))
 
 
 def replace_rounds(rounds: int) -> Any:

@@ -26,7 +26,7 @@ _OTHER_LINES = 4
 _FIXED_WIDTH = 68
 """Columns that the table needs beside its two curves."""
 _CURVE_LENGTHS = (6, 24)
-_VERDICT_WIDTH = 11
+_VERDICT_WIDTH = 13
 """Columns that the sites' verdicts need."""
 
 
@@ -114,18 +114,18 @@ class StudyTable:
         if view.job is None:
             yield Text(view.ended or f"The job has not started: {view.waiting.lower()}")
             return
-        free = (options.max_width - _FIXED_WIDTH) // 2
-        curve = min(max(free, _CURVE_LENGTHS[0]), _CURVE_LENGTHS[1])
         amiss = "; ".join(record_notes(view.records[-1])) if view.records else ""
-        learning = view.learning.line if view.learning else ""
-        shown, others = self._chosen(_OTHER_LINES + bool(amiss) + bool(learning) + bool(view.warning))
+        texts = [Text(view.learning.line if view.learning else ""), Text(view.warning, "bold yellow")]
+        learning = [line for text in texts if text for line in text.wrap(console, options.max_width)]  # whole
+        shown, others = self._chosen(_OTHER_LINES + bool(amiss) + len(learning))
+        free = options.max_width - _FIXED_WIDTH
+        with_verdicts = bool(learning) and free >= _VERDICT_WIDTH + 2 * _CURVE_LENGTHS[0]
+        free -= _VERDICT_WIDTH if with_verdicts else 0
+        curve = min(max(free // 2, _CURVE_LENGTHS[0]), _CURVE_LENGTHS[1])
         yield _line(_heading(view.job, view))
         yield _line(_scores(view.job, view))
-        if learning:
-            yield _line(learning)
-        if view.warning:
-            yield _line(view.warning, "bold yellow")
-        yield _table(view.job, shown, curve, with_verdicts=bool(learning) and free >= curve + _VERDICT_WIDTH)
+        yield from learning
+        yield _table(view.job, shown, curve, with_verdicts=with_verdicts)
         if others:
             counts = Counter(site.state or "unknown" for site in others)
             yield _line(f"and {len(others)} more: {', '.join(f'{count} {state}' for state, count in counts.items())}")
