@@ -128,7 +128,7 @@ def test_whether_a_pre_training_learns_fits_too(width: int, lines: int) -> None:
     [heads] = [number for number, line in enumerate(text) if line.startswith("site")]
     assert " ".join(" ".join(text[2:heads]).split()) == (
         "rotation 0.25 (chance 0.25), contrastive 1.00 of chance, features spread 0.0010, rank 1 of 4: collapsed "
-        "Warning: after 0% of its steps, the pre-training has collapsed. What to do: "
+        "Warning: after 0% of its steps, the pre-training has collapsed; so early it may recover. What to do: "
         "jobs/when_pretraining_does_not_learn.md"
     )
     assert text[-1] == "Round 3: no answer in time from b"

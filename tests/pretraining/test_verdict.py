@@ -208,8 +208,9 @@ def test_a_run_at_chance_is_warned_of_once_after_a_quarter_of_its_steps() -> Non
 
 def test_a_collapse_is_warned_of_at_once_but_not_before_any_step() -> None:
     found = warnings_of(*(learning_record(number, **COLLAPSED) for number in range(4)))
-    assert [bool(text) for text in found] == [False, True, False, False]
-    assert "the pre-training has collapsed" in found[1]
+    assert [bool(text) for text in found] == [False, True, True, False], "and again when it is not early any more"
+    assert "the pre-training has collapsed; so early it may recover. What to do" in found[1]
+    assert "the pre-training has collapsed. What to do" in found[2]
 
 
 def test_a_person_is_warned_anew_when_it_changes() -> None:
