@@ -14,12 +14,13 @@ from torch.utils.tensorboard import SummaryWriter
 
 from end_to_end import tiny
 from fedswin.errors import FedSwinError
-from fedswin.provenance import write_provenance
+from fedswin.provenance import read_provenance, write_provenance
 from fedswin.records import METRICS, read_records, round_record
 from fedswin.run_folder import RunFolder, delete_runs, refuse_run, start_run
 from fedswin.run_lock import LOCK, lock_run
 from fedswin.weights.file import Weights, load_weights
 from full_disk import fill_up
+from learning import AT_CHANCE, COLLAPSED, GOOD, learning_record
 
 JOB = tiny.job(tiny.PRETRAIN)
 
@@ -187,3 +188,41 @@ def test_a_folder_with_nothing_but_a_lock_may_become_a_run(tmp_path: Path) -> No
     (tmp_path / "notes.txt").touch()
     with pytest.raises(FedSwinError, match="something other than a run"):
         refuse_run(tmp_path, overwrite=True)
+
+
+@pytest.mark.parametrize(("found", "verdict"), [({}, "learns"), (AT_CHANCE, "at chance"), (COLLAPSED, "collapsed")])
+def test_a_pre_training_model_says_for_ever_whether_it_learns(
+    tmp_path: Path, found: dict[str, float], verdict: str
+) -> None:
+    run = RunFolder(tmp_path, JOB)
+    run.close_round(learning_record(0, loss=9.0, **AT_CHANCE), model(0))
+    assert set(read_provenance(tmp_path)["learning"]) == {"best"}, "there is no last.pt yet"
+    run.save_last(model(1), 1)
+    assert "learning" not in load_weights(tmp_path / "global" / "last.pt").provenance, "it has not been scored"
+    run.close_round(learning_record(1, **found), model(1))
+    noted = read_provenance(tmp_path)["learning"]
+    for name in ("best", "last"):
+        written = load_weights(tmp_path / "global" / f"{name}.pt")
+        assert written.provenance["learning"] == noted[name]
+        assert written.digest == Weights(model(1), JOB).digest
+        assert noted[name]["round"] == written.provenance["round"] == 1
+        assert noted[name]["verdict"] == verdict
+        assert noted[name]["patients"] == 6
+        assert noted[name]["feature_spread"] == {**GOOD, **found}["feature_spread"]
+    run.save_last(model(2), 2)
+    run.close_round({**learning_record(2, loss=0.0), "status": "failed", "sites": {}}, model(2))
+    assert read_provenance(tmp_path)["learning"] == noted, "a failed round made no other model"
+
+
+def test_a_resumed_study_still_knows_whether_its_best_model_learns(tmp_path: Path) -> None:
+    RunFolder(tmp_path, JOB).close_round(learning_record(0, **AT_CHANCE), model(0))
+    before = read_provenance(tmp_path)["learning"]
+    (tmp_path / "provenance.json").write_text("{}")  # the process was killed before it noted it
+    RunFolder(tmp_path, JOB, first_round=1).close_round(learning_record(1, loss=5.0), model(1))
+    assert read_provenance(tmp_path)["learning"] == before
+
+
+def test_a_model_without_the_diagnostics_says_nothing_of_them(tmp_path: Path) -> None:
+    close_rounds(RunFolder(tmp_path, JOB), {0: 3.0, 1: 2.0})
+    assert "learning" not in read_provenance(tmp_path)
+    assert "learning" not in best(tmp_path).provenance

@@ -190,3 +190,17 @@ def test_without_patience_a_study_does_not_stop() -> None:
 def test_a_study_whose_best_model_is_lost_takes_the_next_one() -> None:
     resumed = Selection("loss", "min").resumed(None, [record(0, {"a": 1})])
     assert resumed.after(record(1, {"a": 2})).best["round"] == 1
+
+
+def test_a_metric_of_patients_is_compared_over_patients() -> None:
+    """Site a has four cases of one patient, and site b two patients."""
+
+    def scored(number: int, a: float, b: float) -> Record:
+        one = {"metrics": {"rotation_accuracy": a}, "validation_cases": 4, "scored": {"rotation_accuracy": 1}}
+        two = {"metrics": {"rotation_accuracy": b, "rotation_accuracy_sd": 0.1}, "validation_cases": 2}
+        return round_record(number, "ok", {"a": one, "b": two})
+
+    first, second = scored(0, 0.5, 0.3), scored(1, 0.3, 0.45)  # by cases the first would be the better one
+    found = Selection("rotation_accuracy", "max").after_all([first, second])
+    assert found.best
+    assert (found.best["round"], found.best["global"]) == (1, second["global"])

@@ -315,24 +315,28 @@ class Job(Section):
     @property
     def training_scalars(self) -> list[str]:
         """The values that a site tells of each training step: losses, and how the step went."""
-        pull = ["proximal"] if self.federation.proximal else []
         of_the_step = ["learning_rate", "gradient_norm", "steps_per_second", "voxels_per_second", "memory_megabytes"]
-        return [*self._losses, *pull, *of_the_step, "waiting_seconds"]
+        return [*self._losses, *["proximal"] * bool(self.federation.proximal), *of_the_step, "waiting_seconds"]
 
     @property
     def voxels_per_step(self) -> int:
-        """Voxels that a trainer process puts through the network in one step; each sub-volume has two views if the job
-        is of pre-training."""
-        views = 2 if self.task == "pretrain" else 1
-        return views * self.trainer.batch_size * math.prod(self.data.roi)
+        """Voxels that a trainer process puts through the network in one step; in pre-training, of two views each."""
+        return (2 if self.task == "pretrain" else 1) * self.trainer.batch_size * math.prod(self.data.roi)
 
     @property
     def metrics(self) -> dict[str, Literal["min", "max"]]:
         """The metrics that a site may report of a global model, and whether less or more of each is better."""
         if self.task == "finetune":
             return dict.fromkeys(["dice", *(f"dice_{name}" for name in self.segmentation.classes)], "max")
-        losses: dict[str, Literal["min", "max"]] = dict.fromkeys(self._losses, "min")
-        return {**losses, "rotation_accuracy": "max"} if "rotation" in losses else losses
+        metrics: dict[str, Literal["min", "max"]] = dict.fromkeys(self._losses, "min")
+        metrics |= {"rotation_accuracy": "max"} if "rotation" in metrics else {}
+        metrics |= {"contrastive_share": "min"} if "contrastive" in metrics else {}
+        return metrics | {"feature_spread": "max", "feature_rank": "max"}
+
+    @property
+    def reported(self) -> list[str]:
+        """The numbers that a site may report of a global model: metrics, and how one over patients deviates."""
+        return [*self.metrics, *["rotation_accuracy_sd"] * ("rotation_accuracy" in self.metrics)]
 
     @property
     def _losses(self) -> list[str]:

@@ -18,9 +18,11 @@ from fedswin.durable import append_line, write_text_whole, written_whole
 from fedswin.errors import FedSwinError
 from fedswin.outcome import OUTCOME
 from fedswin.output import refuse_output
+from fedswin.pretraining.verdict import judge_record
 from fedswin.provenance import (
     PROVENANCE,
     note_process,
+    noted_round,
     read_provenance,
     update_provenance,
     versions,
@@ -63,16 +65,18 @@ class RunFolder:
         note_process(folder, first_round)
         chosen = self._stored("best")
         if chosen:  # a process that was stopped after it had written best.pt may not have noted it
-            self._note_model("best", chosen.provenance["round"], chosen.digest)
+            self._note_model("best", chosen.provenance, chosen.digest)
         selection = Selection(*job.key_metric, job.federation.selection.patience)
         self.selection = selection.resumed(chosen.provenance if chosen else None, kept)
 
     def save_last(self, tensors: Mapping[str, Tensor], round_number: int) -> None:
-        """Write ``global/last.pt``, global model ``round_number``."""
+        """Write ``global/last.pt``, global model ``round_number``, which has not been scored yet."""
         self._save("last", tensors, {"round": round_number})
 
     def close_round(self, record: Record, tensors: Mapping[str, Tensor]) -> str | None:
         """Append the record of a scored global model, and keep that model if it is the best so far.
+
+        The files of a pre-training model say whether it learns, and so does the provenance: ``learning``.
 
         Args:
             record: the line about global model ``record["round"]``.
@@ -85,8 +89,12 @@ class RunFolder:
             OSError: if something cannot be written. The same call may be made again.
         """
         selection = self.selection.after(record)
+        learning = judge_record(self._job, record) if record["status"] != "failed" else None
+        known = {"learning": learning.as_dict()} if learning else {}
         if selection.best and selection.best is not self.selection.best:
-            self._save("best", tensors, selection.best)
+            self._save("best", tensors, {**selection.best, **known})
+        if learning and noted_round(read_provenance(self.folder), "last") == record["round"]:
+            self._save("last", tensors, {"round": record["round"], **known})
         self.selection = selection
         if record["status"] != "initial":
             rounds = [entry for entry in self._rounds if entry["round"] < record["round"]]
@@ -101,11 +109,14 @@ class RunFolder:
         provenance = {**about, "job_sha256": self._job.digest, "code": code_version(), "versions": versions()}
         weights = Weights(tensors, self._job, _finite(provenance))
         save_weights(resolve_weights(self.folder, name), weights)
-        self._note_model(name, about["round"], weights.digest)
+        self._note_model(name, about, weights.digest)
 
-    def _note_model(self, name: str, round_number: int, digest: str) -> None:
-        models = read_provenance(self.folder).get("models", {})
-        update_provenance(self.folder, models={**models, name: {"round": round_number, "sha256": digest}})
+    def _note_model(self, name: str, about: Mapping[str, Any], digest: str) -> None:
+        known = read_provenance(self.folder)
+        changes = {"models": {**known.get("models", {}), name: {"round": about["round"], "sha256": digest}}}
+        if "learning" in about:
+            changes["learning"] = {**known.get("learning", {}), name: about["learning"]}
+        update_provenance(self.folder, **changes)
 
     def _stored(self, name: str) -> Weights | None:
         path = resolve_weights(self.folder, name)

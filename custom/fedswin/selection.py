@@ -22,8 +22,8 @@ class Selection:
         metric: the metric that decides.
         mode: whether less or more of it is better.
         patience: so many models in a row without a new best one are enough; ``None`` never stops.
-        best: of the best model's record ``round``, ``global``, and of each of the ``sites`` that scored it ``metrics``
-            and ``validation_cases``; ``None`` before the first model.
+        best: of the best model's record ``round``, ``global``, and of each of the ``sites`` that scored it ``metrics``,
+            ``validation_cases`` and ``scored``; ``None`` before the first model.
         without_gain: how many models have been compared with the best one since, and were no better.
         note: what a person should know about the newest comparison, in a sentence, if anything.
     """
@@ -76,7 +76,7 @@ class Selection:
 
     def _scored_part(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
         sites = {
-            name: {"metrics": site["metrics"], "validation_cases": site["validation_cases"]}
+            name: {key: site[key] for key in ("metrics", "validation_cases", "scored") if key in site}
             for name, site in record["sites"].items()
             if self.metric in global_scores({name: site})
         }

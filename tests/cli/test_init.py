@@ -12,7 +12,7 @@ import pytest
 import torch
 from monai.networks.nets import SwinUNETR
 
-from cli.study import FINETUNE, Command
+from cli.study import FINETUNE, PRETRAIN, Command
 from end_to_end import tiny
 from fedswin.weights.file import Weights, save_weights, tensors_digest
 from fedswin.weights.handover import initial_state
@@ -57,3 +57,38 @@ def test_a_foreign_encoder_is_taken_over_and_what_became_of_it_is_told(study: Pa
     assert (told["dialect"], told["matched"], told["unused"]) == ("published encoder", 118, 1)
     own = {f"swinViT.{name}": tensor for name, tensor in encoder.named_parameters()}
     assert parent == {"file_sha256": digest, "tensors_sha256": tensors_digest(own)}
+
+
+def test_a_run_at_chance_says_so_and_its_encoder_is_refused_where_a_person_is_strict(
+    study: Path, fedswin: Command
+) -> None:
+    """Four views of two patients cannot tell a model from chance, whatever it has learned."""
+    slow = ["--set", "trainer.learning_rate=1e-6"]
+    code, shown, error = fedswin("train", PRETRAIN, "--data", "the sites", "--pool", "--out", "run", *slow)
+    assert code == 0, error
+    lines = shown.splitlines()
+    assert sum(line.startswith("rotation ") and "(chance 0.25), contrastive " in line for line in lines) == 3
+    warned = [line for line in lines if line.startswith("Warning: after ")]
+    assert [line.split(", ", 1)[1] for line in warned] == [
+        "the pre-training is at chance. What to do: jobs/when_pretraining_does_not_learn.md"
+    ]
+    noted = json.loads(Path("run/provenance.json").read_text())["learning"]
+    assert {name: (told["verdict"], told["patients"]) for name, told in noted.items()} == {
+        "best": ("at chance", 2),
+        "last": ("at chance", 2),
+    }
+    start = ["--init", "run", "--out", "tuned"]
+    for arguments in (
+        ["train", FINETUNE, "--data", "the sites/a", *start],
+        ["simulate", FINETUNE, "--data", "the sites", *start],
+        ["job", "export", FINETUNE, "--sites", "a", *start],
+        ["submit", FINETUNE, "--init", "run", "--kit", "none"],
+    ):
+        code, shown, error = fedswin(*arguments, "--strict")
+        assert code == 1
+        assert "this encoder was at chance: rotation " in error
+        assert "leave out --strict" in error
+        assert not Path("tuned").exists()
+    code, shown, error = fedswin("job", "export", FINETUNE, "--sites", "a", *start)
+    assert code == 0, error
+    assert "Warning: this encoder was at chance: rotation " in error

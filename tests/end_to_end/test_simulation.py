@@ -18,6 +18,7 @@ from fedswin.errors import FedSwinError
 from fedswin.exporting.export import export
 from fedswin.operations.simulate import simulate
 from fedswin.operations.train import train
+from fedswin.pretraining.verdict import judge_record
 from fedswin.records import read_records
 from fedswin.weights.file import load_weights
 
@@ -86,6 +87,25 @@ def test_tensorboard_shows_the_global_model_and_each_site_on_one_axis(pretrained
         assert [step for step, _ in scalars(out / "tensorboard" / site, "validation/loss")] == [0, 2, 4]
         for part in ("inpainting", "rotation", "contrastive"):
             assert [step for step, _ in scalars(out / "tensorboard" / site, f"train/{part}")] == [0, 1, 2, 3]
+
+
+def test_a_pre_training_says_whether_it_learns(pretrained, finetuned):
+    """Each site has one validation patient; together they are three."""
+    out, shown = pretrained
+    records = read_records(out)
+    job = load_weights(out / "global" / "last.pt").job
+    found = [judge_record(job, record) for record in records]
+    assert [learning.patients for learning in found] == [3, 3, 3]
+    assert all(learning.line in shown for learning in found)
+    assert shown.count("jobs/when_pretraining_does_not_learn.md") >= 1, "four views a site are too few to be sure"
+    noted = json.loads((out / "provenance.json").read_text())["learning"]
+    for name in ("best", "last"):
+        written = load_weights(out / "global" / f"{name}.pt").provenance
+        assert written["learning"] == noted[name] == found[written["round"]].as_dict()
+    for name in ("rotation_accuracy", "contrastive_share", "feature_spread", "feature_rank"):
+        for run in ("global", "a", "b", "c"):
+            assert [step for step, _ in scalars(out / "tensorboard" / run, f"validation/{name}")] == [0, 2, 4]
+    assert f"Warning: this encoder {'was at' if noted['best']['verdict'] == 'at chance' else 'had'}" in finetuned[1]
 
 
 def test_progress_is_told_by_round_and_nvflares_log_is_kept_apart(pretrained):

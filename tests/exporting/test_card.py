@@ -14,8 +14,10 @@ from exporting.card_code import run_code
 from exporting.model_runs import FINETUNE, PRETRAIN, SITES, model, write_run
 from fedswin.exporting.card import model_card
 from fedswin.exporting.export import export
+from fedswin.run_folder import RunFolder
 from fedswin.weights.dialects import read_initial_weights
 from fedswin.weights.file import load_weights, save_weights
+from learning import AT_CHANCE, COLLAPSED, learning_record
 
 NEW_PROVENANCE = {
     "sites": {
@@ -83,6 +85,36 @@ def test_of_a_weights_file_alone_it_says_what_that_holds(tmp_path):
     assert "It was trained with FedSwin.\n" in card
     assert "Which sites took part is not recorded" in card
     assert "They are not recorded" in card
+
+
+def write_learning_run(folder: Path, **found: float) -> Path:
+    run = RunFolder(folder, PRETRAIN)
+    for number in range(2):
+        run.save_last(model(PRETRAIN).tensors, number)
+        run.close_round(learning_record(number, loss=2.0 - number, **found), model(PRETRAIN).tensors)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [(AT_CHANCE, "was at chance"), (COLLAPSED, "had collapsed"), ({}, "")],
+    ids=["chance", "0", "ok"],
+)
+def test_it_says_whether_the_pre_training_learned(tmp_path, found, words):
+    run = write_learning_run(tmp_path / "run", **found)
+    weights = load_weights(run / "global" / "last.pt")
+    line = weights.provenance["learning"]
+    for where in (run, None):
+        card = model_card(weights, "encoder", where, "")
+        assert f"against chance: rotation {line['rotation_accuracy']:.2f} (chance 0.25), contrastive " in card
+        assert ("**Its pre-training" in card) == bool(words)
+        assert words in card
+        assert "rotation_accuracy_sd" not in card
+    start = {"dialect": "FedSwin", "learning": line}
+    tuned = write_run(tmp_path / "tuned", FINETUNE, handover=start, parent={"file_sha256": "ab" * 32})
+    of_tuned = model_card(load_weights(tuned / "global" / "best.pt"), "swinvit", tuned, "")
+    [from_it] = rows(of_tuned, "Training")["started from"]
+    assert f"; their pre-training: rotation {line['rotation_accuracy']:.2f} (chance 0.25), " in from_it
 
 
 def test_no_path_of_this_machine_is_in_it(tmp_path):

@@ -22,6 +22,7 @@ from fedswin.federation.site_policy import SITE_POLICY, SitePolicy
 from fedswin.federation.task_sites import read_answer
 from fedswin.tasks import build_model
 from fedswin.weights.file import parameters
+from learning import GOOD
 
 SITE = Client("a", "token")
 MARKER = "/data/ct/MUELLER_HANS_1944.nii.gz"
@@ -74,6 +75,16 @@ def test_the_model_and_known_numbers_pass_unchanged(update):
     assert kept.params is update
     assert kept.meta == meta
     assert kept.metrics == {"loss": 1.0, "rotation": 0.5}
+
+
+def test_the_diagnostics_of_pre_training_leave_unless_the_site_keeps_them():
+    told = {**GOOD, "loss": 1.0}
+    meta = {"scored": {"rotation_accuracy": 2}, "validation_cases": 3}
+    everything = Agreement(make_job(), SitePolicy()).keep(answer(metrics=dict(told), meta=dict(meta)))
+    assert (everything.metrics, everything.meta) == (told, meta)
+    few = Agreement(make_job(), SitePolicy(scalars=["loss", "feature_*"])).keep(answer(metrics=dict(told), meta=meta))
+    assert set(few.metrics) == {"loss", "feature_spread", "feature_rank"}
+    assert few.meta == {"validation_cases": 3}
 
 
 def test_what_is_no_agreed_number_is_left_out(update):

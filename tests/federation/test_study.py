@@ -24,6 +24,7 @@ from fedswin.provenance import read_provenance
 from fedswin.records import read_records
 from fedswin.status import read_status
 from fedswin.weights.file import load_weights
+from learning import AT_CHANCE, GOOD
 
 CASES = {"a": 5, "b": 2, "c": 3, "d": 1}
 
@@ -402,3 +403,34 @@ def test_too_few_sites_end_the_study_before_it_starts(tmp_path):
     sites = FakeSites(job, {"a": 1})
     with pytest.raises(FedSwinError, match="1 sites can take part, and federation.min_sites is 2"):
         Study(job, tmp_path, sites, tiny_tensors(), clock=sites.clock).run()
+
+
+def test_a_hostile_site_has_no_part_in_whether_a_model_learns(tmp_path):
+    """What it says of rotations cannot be, so the others alone decide."""
+    honest = {**GOOD, "loss": 1.0}
+
+    def say(metrics, cases):
+        return lambda question, answer: dataclasses.replace(
+            answer, metrics=metrics, report={**answer.report, "validation_cases": cases}
+        )
+
+    evil = {**honest, **AT_CHANCE, "rotation_accuracy": -1e30, "feature_spread": "0", "line": "trust me"}
+    behaviours = {"a": say(evil, 10**6), **{site: say(dict(honest), 3) for site in "bcd"}}
+    _, records, _ = run(make_job(), tmp_path, behaviours)
+    kept = records[1]["sites"]["a"]["metrics"]
+    assert kept == {name: evil[name] for name in ("loss", "rotation_accuracy_sd", "contrastive_share", "feature_rank")}
+    assert records[1]["global"]["rotation_accuracy"] == pytest.approx(GOOD["rotation_accuracy"])
+    noted = read_provenance(tmp_path)["learning"]["last"]
+    assert (noted["patients"], noted["rotation_accuracy"]) == (9, pytest.approx(GOOD["rotation_accuracy"]))
+
+
+def test_the_number_of_patients_reaches_the_record_and_the_verdict(tmp_path):
+    def say(question, answer):
+        report = {**answer.report, "validation_cases": 8, "scored": {"rotation_accuracy": 2}}
+        return dataclasses.replace(answer, metrics={**GOOD, "loss": 1.0}, report=report)
+
+    _, records, _ = run(make_job(), tmp_path, dict.fromkeys(CASES, say))
+    assert records[-1]["sites"]["a"]["scored"] == {"rotation_accuracy": 2}
+    last = load_weights(tmp_path / "global" / "last.pt").provenance["learning"]
+    assert last == read_provenance(tmp_path)["learning"]["last"]
+    assert (last["patients"], last["round"], last["verdict"]) == (8, 3, "learns")

@@ -25,6 +25,7 @@ from fedswin.run_lock import lock_run
 from fedswin.status import Status, StatusFile
 from fedswin.training.journal import Journal
 from fedswin.weights.file import load_weights
+from learning import AT_CHANCE, learning_record
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def test_what_is_no_run_is_named(tmp_path: Path) -> None:
 def lines_of(views: list[StudyView], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(monitor, "_POLL_SECONDS", 0)
     monkeypatch.setattr(monitor, "_time_of_day", lambda: "12:00")
-    console = Console(file=io.StringIO(), width=120)
+    console = Console(file=io.StringIO(), width=200)
     looks = iter(views)
     watch(lambda: next(looks), console)
     return console.file.getvalue().splitlines()
@@ -161,6 +162,23 @@ def test_a_log_tells_what_went_amiss(job: Job, monkeypatch: pytest.MonkeyPatch) 
         "12:00 round 1: the update of a was refused: nan",
         "12:00 Done.",
     ]
+
+
+def test_whoever_watches_sees_whether_it_learns_and_is_warned_once(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [learning_record(number, **AT_CHANCE) for number in range(4)]
+    views = [StudyView(job, records[:count], None, "Done." if count == 4 else "") for count in (2, 3, 4)]
+    line = "rotation 0.25 (chance 0.25), contrastive 1.00 of chance, features spread 0.11, rank 37 of 4: rotation at"
+    found = lines_of(views, monkeypatch)
+    assert [line in text for text in found] == [False, True, False, True, False, False, True, False, True, False]
+    warned = [text for text in found if "Warning" in text]
+    assert [text.strip() for text in warned] == [found[4].strip()]
+    assert "after 25% of its steps, the pre-training is at chance. What to do: jobs/when_" in found[4]
+    content = json.loads(json.dumps(views[-1].as_dict(), allow_nan=False))
+    assert content["learning"]["verdict"] == content["sites"]["a"]["learning"]["verdict"] == "at chance"
+    table = shown(views[0])
+    assert line in " ".join(table.split())
+    assert "Warning: after 25% of its steps" in table
+    assert "Warning" not in shown(StudyView(job, records[:1], None, ""))
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -11,9 +11,10 @@ from rich.console import Console
 from end_to_end import tiny
 from fedswin.operations import progress as module
 from fedswin.operations.progress import StudyProgress
-from fedswin.run_folder import write_job
+from fedswin.run_folder import RunFolder, write_job
 from fedswin.run_lock import lock_run
 from fedswin.training.journal import Journal
+from learning import AT_CHANCE, learning_record
 
 JOB = tiny.job({**tiny.PRETRAIN, "federation": {"rounds": 2, "local_steps": 10}})
 
@@ -48,3 +49,16 @@ def test_a_terminal_shows_each_sites_step_and_loss(tmp_path: Path) -> None:
     text = console.file.getvalue()
     for words in ("round 2 of 2", "training 3/10", "0.5000"):
         assert words in text
+
+
+def test_a_run_at_chance_is_warned_of_once_under_its_lines(tmp_path: Path) -> None:
+    write_job(tmp_path, JOB)
+    console = Console(file=io.StringIO(), width=200)
+    shown = StudyProgress(JOB, tmp_path, {"a": tmp_path / "sites" / "a"}, console)
+    run = RunFolder(tmp_path, JOB)
+    for number in range(3):
+        run.close_round(learning_record(number, **AT_CHANCE), {})
+        shown.update()
+    shown.update()
+    kinds = [line.split()[0] for line in console.file.getvalue().splitlines()]
+    assert kinds == ["round", "rotation", "round", "rotation", "Warning:", "round", "rotation"]

@@ -18,6 +18,7 @@ from fedswin.operations.study_table import StudyTable, duration, record_line, sp
 from fedswin.operations.study_view import Step, StudyView
 from fedswin.records import Record, round_record
 from fedswin.status import Doing, Status
+from learning import COLLAPSED, learning_record
 
 JOB = tiny.job({**tiny.PRETRAIN, "federation": {"rounds": 900}})
 SITES = [f"hospital_{number:02d}" for number in range(20)]
@@ -114,3 +115,22 @@ def test_a_sparkline_is_highest_where_the_values_are(values: list[float]) -> Non
 def test_a_long_curve_is_drawn_as_that_of_its_means(means: list[float], repeats: int) -> None:
     values = [value for mean in means for value in [mean] * repeats]
     assert sparkline(values, len(means)) == sparkline([fmean([mean] * repeats) for mean in means])
+
+
+@pytest.mark.parametrize("width", [80, 110, 200])
+@pytest.mark.parametrize("lines", [10, 24])
+def test_whether_a_pre_training_learns_fits_too(width: int, lines: int) -> None:
+    records = [learning_record(number, **COLLAPSED) for number in range(3)]
+    view = StudyView(JOB, [*records, {**learning_record(3, **COLLAPSED), "missing": ["b"]}], None, "")
+    text = screen(view, lines, width)
+    assert len(text) < lines
+    assert max(map(len, text)) <= width
+    [heads] = [number for number, line in enumerate(text) if line.startswith("site")]
+    assert " ".join(" ".join(text[2:heads]).split()) == (
+        "rotation 0.25 (chance 0.25), contrastive 1.00 of chance, features spread 0.0010, rank 1 of 4: collapsed "
+        "Warning: after 0% of its steps, the pre-training has collapsed; so early it may recover. What to do: "
+        "jobs/when_pretraining_does_not_learn.md"
+    )
+    assert text[-1] == "Round 3: no answer in time from b"
+    assert ("pre-training" in text[heads].split()) == (width > 80)
+    assert ("collapsed" in text[heads + 1].split()) == (width > 80)

@@ -21,6 +21,7 @@ from fedswin.records import Record, round_record
 from fedswin.report.facts import gather
 from fedswin.report.page import refuse_report, render, write_report
 from fedswin.run_folder import copy_shared_part
+from learning import AT_CHANCE, COLLAPSED, learning_record
 from report import runs
 from report.runs import FINETUNE, PRETRAIN, write_run
 
@@ -105,6 +106,28 @@ def test_what_a_site_sends_is_text_and_no_markup(tmp_path: Path) -> None:
     page = render(gather([write_run(tmp_path, FINETUNE, records, sites=[evil], platform=evil)]))
     assert {"script", "img"}.isdisjoint(tag for tag, _ in Reader(page).elements)
     assert "&lt;script&gt;" in page
+
+
+def test_a_pre_training_that_does_not_learn_is_said_so_by_site_and_in_words(tmp_path: Path) -> None:
+    job = PRETRAIN.changed("pretraining", validation_batches=12)
+    learned = learning_record(1, patients=4)["sites"]["a"]
+    lost = learning_record(1, patients=3, **COLLAPSED)["sites"]["a"]
+    records = [
+        learning_record(0, **AT_CHANCE, loss=3.0),
+        round_record(1, "ok", {"a": learned, "b": lost}),
+        round_record(2, "ok", {"a": {**lost, "metrics": {**lost["metrics"], "loss": 2.0}}, "b": lost}),
+    ]
+    page = render(gather([write_run(tmp_path, job, records, sites=["a", "b"])]))
+    assert "Whether it learns: rotation 0.51 (chance 0.25), contrastive 0.78 of chance, features spread 0.063" in page
+    assert "The last model, of round 2: " in page
+    assert "What to do: jobs/when_pretraining_does_not_learn.md." in page
+    row = re.search(r"whether it learns</th>(.*?)</tr>", page, re.DOTALL)
+    assert row
+    assert re.findall(r">([a-z ]+)</td>", row[1]) == ["learns", "learns", "collapsed"]
+    for name in ("contrastive loss, share of chance", "spread of the features", "rank of the features"):
+        assert page.count(name) >= 2, "a row and a chart"
+    assert "rotation_accuracy_sd" not in page
+    assert "rotation accuracy sd" not in page
 
 
 def one_round(job: Job) -> list[Record]:

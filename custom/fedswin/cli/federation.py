@@ -18,6 +18,7 @@ from fedswin.cli.options import (
     OutOption,
     OverwriteOption,
     SetOption,
+    StrictInitOption,
 )
 from fedswin.cli.screen import console, print_jobs, print_json, print_outcome, stderr
 from fedswin.config import load_job
@@ -94,6 +95,7 @@ def submit(
     ] = None,
     code: CodeOption = "installed",
     settings: SetOption = None,
+    strict: StrictInitOption = False,
     json: JsonOption = False,
 ) -> None:
     """Submit a job to a running federation, and print its id, alone on stdout; what each site decided goes to stderr.
@@ -111,7 +113,7 @@ def submit(
     if resume:
         submission = operation.submit_next_segment(study, resume, kit, code=code)
     else:
-        submission = operation.submit(study, plan_initial_state(study, init, stderr), kit, code=code)
+        submission = operation.submit(study, plan_initial_state(study, init, stderr, strict=strict), kit, code=code)
     if json:
         decisions = [decision._asdict() for decision in submission.decisions]
         print_json({"job_id": submission.job_id, "decisions": decisions})
@@ -228,6 +230,7 @@ def export(
     init: InitOption = None,
     code: CodeOption = "installed",
     settings: SetOption = None,
+    strict: StrictInitOption = False,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write the plain NVFlare job folder that a job becomes, to read it, or for nvflare job submit.
@@ -239,9 +242,8 @@ def export(
 
     study = load_job(job, settings or ())
     names = sites.split(",") if sites else study.federation.sites
-    for path in export_for_review(
-        study, names or (), plan_initial_state(study, init, stderr), out, code=code, overwrite=overwrite
-    ):
+    initial = plan_initial_state(study, init, stderr, strict=strict)
+    for path in export_for_review(study, names or (), initial, out, code=code, overwrite=overwrite):
         console.print(str(path), markup=False)
 
 

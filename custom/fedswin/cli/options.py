@@ -39,6 +39,13 @@ PicturesOption = Annotated[
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Take warnings about the data as errors.")]
+StrictStartOption = Annotated[
+    bool,
+    typer.Option("--strict", help="Take warnings about the data, and about the encoder of --init, as errors."),
+]
+StrictInitOption = Annotated[
+    bool, typer.Option("--strict", help="Refuse an encoder of --init whose pre-training did not learn.")
+]
 KitOption = Annotated[
     Path,
     typer.Option("--kit", envvar="FEDSWIN_KIT", help="The startup kit of a person. Default: $FEDSWIN_KIT."),

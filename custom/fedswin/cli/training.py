@@ -18,7 +18,7 @@ from fedswin.cli.options import (
     ResumeOption,
     SetOption,
     SitesOption,
-    StrictOption,
+    StrictStartOption,
 )
 from fedswin.cli.screen import console, print_outcome
 from fedswin.config import load_job
@@ -37,7 +37,7 @@ def simulate(
     pictures: PicturesOption = False,
     folds: FoldsOption = None,
     settings: SetOption = None,
-    strict: StrictOption = False,
+    strict: StrictStartOption = False,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Run a job with every site folder as a hospital, in NVFlare's simulator.
@@ -81,7 +81,7 @@ def train(
     pictures: PicturesOption = False,
     folds: FoldsOption = None,
     settings: SetOption = None,
-    strict: StrictOption = False,
+    strict: StrictStartOption = False,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Run a job without a federation: at one site, at each site by itself, or on all cases pooled.

@@ -9,6 +9,7 @@ from typing import Any
 
 from fedswin.checksum import file_sha256
 from fedswin.exporting.rendering import render
+from fedswin.pretraining.verdict import PAGE, Learning, read_learning
 from fedswin.provenance import read_provenance
 from fedswin.records import read_records
 from fedswin.weights.file import Weights
@@ -34,7 +35,7 @@ def model_card(weights: Weights, form: str, run: Path | None, how_to_use: str) -
         how_to_use: the sections, with headings of the second level, that say how to load this form of it.
     """
     origin = _origin(weights, run)
-    metrics = list(origin.record.get("global") or {})
+    metrics = [name for name in origin.record.get("global") or {} if name in weights.job.metrics]
     return render(
         "card.md",
         weights=weights,
@@ -48,6 +49,8 @@ def model_card(weights: Weights, form: str, run: Path | None, how_to_use: str) -
         pooled=origin.provenance.get("pooled", []),
         metrics=metrics,
         scores=_scores(origin.record, metrics),
+        learning=_learning(weights, origin.provenance),
+        page=PAGE,
         start=_start(origin.provenance),
         versions=_versions(weights, origin.provenance),
         how_to_use=how_to_use.strip(),
@@ -112,11 +115,22 @@ def _scores(record: Mapping[str, Any], metrics: list[str]) -> dict[str, list[str
     return {name: [_cell(values.get(metric)) for metric in metrics] for name, values in rows.items()}
 
 
+def _learning(weights: Weights, provenance: Mapping[str, Any]) -> Learning | None:
+    """Return whether the model learned in pre-training, as its file says it or else its run does."""
+    noted = provenance.get("learning")
+    of_models = [weights.provenance.get("learning"), *(noted.values() if isinstance(noted, Mapping) else ())]
+    found = (read_learning(told) for told in of_models)
+    number = weights.provenance.get("round")
+    return next((learning for learning in found if learning and learning.round == number), None)
+
+
 def _start(provenance: Mapping[str, Any]) -> str | None:
     handover, parent = provenance.get("handover"), provenance.get("parent")
     if not handover or not parent:
         return None
-    return f"weights of the dialect '{handover['dialect']}', file SHA-256 `{parent['file_sha256']}`"
+    start = f"weights of the dialect '{handover['dialect']}', file SHA-256 `{parent['file_sha256']}`"
+    learning = read_learning(handover.get("learning"))
+    return f"{start}; their pre-training: {learning.line}" if learning else start
 
 
 def _versions(weights: Weights, provenance: Mapping[str, Any]) -> dict[str, str]:

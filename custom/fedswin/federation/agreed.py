@@ -68,7 +68,7 @@ class Agreement:
         self._encoding = job.federation.exchange
         self._shared = _shared_layout(job)
         self._policy = policy
-        self._metrics = [name for name in job.metrics if policy.allows_scalar(name)]
+        self._metrics = [name for name in job.reported if policy.allows_scalar(name)]
         self._kept: dict[str, Callable[[Any], bool]] = {
             **dict.fromkeys(_COUNTS, is_count),
             "previous": lambda value: is_count(value) or value == -1,

@@ -12,6 +12,7 @@ from fedswin.federation.global_model import Added, GlobalModel
 from fedswin.federation.refusal import UpdateRefusedError
 from fedswin.federation.round import Round
 from fedswin.federation.sites import Answer
+from fedswin.pretraining.verdict import is_plausible
 from fedswin.records import Record
 from fedswin.scalars import is_count, is_number
 
@@ -119,7 +120,8 @@ class Tally:
         self.refused[site] = reason
 
     def _score(self, answer: Answer) -> Record:
-        metrics = _numbers(answer.metrics, self._job.metrics)
+        told_metrics = _numbers(answer.metrics, self._job.reported)
+        metrics = {name: value for name, value in told_metrics.items() if is_plausible(name, value)}
         told = answer.report.get("validation_cases")
         cases = told if is_count(told) else 0
         counts = _numbers(answer.report.get("scored"), metrics)

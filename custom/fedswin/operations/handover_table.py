@@ -10,10 +10,12 @@ from fedswin.weights.handover import Handover
 
 
 def show_handover(handover: Handover, console: Console) -> None:
-    """Print what was matched, by part of the network, and the names of what was not."""
+    """Print what was matched, by part of the network, the names of what was not, and what to be warned of."""
     console.print(render_handover(handover))
     for line in describe_unmatched(handover):
         console.print(line, markup=False)
+    if handover.warning:
+        console.print(f"Warning: {handover.warning}", markup=False)
 
 
 def render_handover(handover: Handover) -> Table:

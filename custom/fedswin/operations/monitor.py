@@ -12,7 +12,7 @@ from rich.live import Live
 
 from fedswin.config import Job, parse_job
 from fedswin.operations.admin import Federation, has_ended
-from fedswin.operations.study_table import StudyTable, record_line, record_notes
+from fedswin.operations.study_table import StudyTable, learning_lines, record_line, record_notes
 from fedswin.operations.study_view import Source, Step, StudyView
 from fedswin.records import Record
 from fedswin.status import Status, parse_status
@@ -109,8 +109,10 @@ def _news(view: StudyView, before: StudyView | None = None) -> Iterator[str]:
         if state in _ALERTS and state != old.get(site) and not view.ended:
             yield f"{site} is {state}"
     if view.job:
-        for record in view.records[len(before.records) if before else 0 :]:
+        for number in range(len(before.records) if before else 0, len(view.records)):
+            record = view.records[number]
             yield record_line(view.job, record)
+            yield from learning_lines(view.job, view.records[:number], record)
             yield from (f"round {record['round']}: {note}" for note in record_notes(record))
     if view.ended:
         yield view.ended

@@ -40,14 +40,14 @@ def plan_study(job: Job, data: Path, init: Path | None, *, strict: bool, console
         job: the job.
         data: a site folder, or a folder of site folders.
         init: a weights file of any dialect, or a run folder, to start from.
-        strict: take warnings, such as an image that cannot be in HU, as errors.
+        strict: take warnings, such as an image that cannot be in HU or an encoder that was at chance, as errors.
         console: where to print.
 
     Raises:
         FedSwinError: if a site is missing, its data is unusable, too few sites can train, or the weights
             do not fit.
     """
-    initial = plan_initial_state(job, init, console)
+    initial = plan_initial_state(job, init, console, strict=strict)
     sites = []
     for site in [read_site(folder) for folder in _wanted_folders(job, data)]:
         with console.status(f"checking the data of {site.name}"):
@@ -58,11 +58,17 @@ def plan_study(job: Job, data: Path, init: Path | None, *, strict: bool, console
     return Plan(_able_sites(job, sites, data, console), initial)
 
 
-def plan_initial_state(job: Job, init: Path | None, console: Console) -> Handover:
+def plan_initial_state(job: Job, init: Path | None, console: Console, *, strict: bool = False) -> Handover:
     """Build global model 0, from ``init`` if given, and print how much of it matched.
 
+    Args:
+        job: the job.
+        init: a weights file of any dialect, or a run folder, to start from.
+        console: where to print.
+        strict: take no encoder whose pre-training is known not to have learned.
+
     Raises:
-        FedSwinError: if the weights cannot be read or do not fit.
+        FedSwinError: if the weights cannot be read, do not fit, or are refused.
     """
     if init is None:
         return initial_state(job)
@@ -71,6 +77,8 @@ def plan_initial_state(job: Job, init: Path | None, console: Console) -> Handove
     initial = initial_state(job, source, str(path))
     console.print(f"Hand-over from {path} ({source.dialect}): {initial.summary()}", markup=False)
     show_handover(initial, console)
+    if strict and initial.warning:
+        raise FedSwinError(f"{path}: {initial.warning}. Start from another encoder, or leave out --strict.")
     return initial
 
 

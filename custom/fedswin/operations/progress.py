@@ -12,7 +12,7 @@ from rich.live import Live
 
 from fedswin.config import Job
 from fedswin.operations.run_source import run_source
-from fedswin.operations.study_table import StudyTable, duration, record_line
+from fedswin.operations.study_table import StudyTable, duration, learning_lines, record_line
 from fedswin.records import Record, read_records
 from fedswin.training.journal import last_entry
 
@@ -58,9 +58,11 @@ class StudyProgress:
         if self._first_step is None and (done := self._done()):
             self._first_step = (time.monotonic(), done)
         records = read_records(self._run)
-        for record in records[self._shown :]:
+        for number in range(self._shown, len(records)):
             self._shown += 1
-            self._console.print(f"{record_line(self._job, record)}, {self._clock()}")
+            self._console.print(f"{record_line(self._job, records[number])}, {self._clock()}")
+            for line in learning_lines(self._job, records[:number], records[number]):
+                self._console.print(line, markup=False)
 
     def _table(self) -> StudyTable:
         return StudyTable(self._look(), self._console.height)

@@ -68,7 +68,7 @@ def simulate(
         gpus: numbers of the GPUs that the sites share; none by default.
         resume: go on from the last finished round of the run at ``out``.
         pictures: put pictures of patients into the shared part of the run, too.
-        strict: take warnings about the data as errors.
+        strict: take warnings about the data, and about the encoder of ``init``, as errors.
         overwrite: replace the run at ``out``.
         console: where to show how far the study is.
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from fedswin.config import Job
 from fedswin.operations.study_view import SiteView, StudyView
+from fedswin.pretraining.verdict import judge_record, warning
 from fedswin.records import Record
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -25,6 +26,8 @@ _OTHER_LINES = 4
 _FIXED_WIDTH = 68
 """Columns that the table needs beside its two curves."""
 _CURVE_LENGTHS = (6, 24)
+_VERDICT_WIDTH = 13
+"""Columns that the sites' verdicts need."""
 
 
 def record_line(job: Job, record: Record) -> str:
@@ -40,6 +43,20 @@ def record_line(job: Job, record: Record) -> str:
     rounds = job.federation.rounds
     number = f"{record['round']:>{max(2, len(str(rounds)))}}"
     return f"round {number} of {rounds}: validation {score}{train}{note}"
+
+
+def learning_lines(job: Job, before: Sequence[Record], record: Record) -> Iterator[str]:
+    """Yield whether the global model of a pre-training learns, in a line, and a warning if something new is wrong.
+
+    Args:
+        job: the job.
+        before: the records before it.
+        record: its record.
+    """
+    if learning := judge_record(job, record):
+        yield learning.line
+    if text := warning(job, before, record):
+        yield text
 
 
 def record_notes(record: Record) -> Iterator[str]:
@@ -97,13 +114,18 @@ class StudyTable:
         if view.job is None:
             yield Text(view.ended or f"The job has not started: {view.waiting.lower()}")
             return
-        free = (options.max_width - _FIXED_WIDTH) // 2
-        curve = min(max(free, _CURVE_LENGTHS[0]), _CURVE_LENGTHS[1])
         amiss = "; ".join(record_notes(view.records[-1])) if view.records else ""
-        shown, others = self._chosen(_OTHER_LINES + bool(amiss))
+        texts = [Text(view.learning.line if view.learning else ""), Text(view.warning, "bold yellow")]
+        learning = [line for text in texts if text for line in text.wrap(console, options.max_width)]  # whole
+        shown, others = self._chosen(_OTHER_LINES + bool(amiss) + len(learning))
+        free = options.max_width - _FIXED_WIDTH
+        with_verdicts = bool(learning) and free >= _VERDICT_WIDTH + 2 * _CURVE_LENGTHS[0]
+        free -= _VERDICT_WIDTH if with_verdicts else 0
+        curve = min(max(free // 2, _CURVE_LENGTHS[0]), _CURVE_LENGTHS[1])
         yield _line(_heading(view.job, view))
         yield _line(_scores(view.job, view))
-        yield _table(view.job, shown, curve)
+        yield from learning
+        yield _table(view.job, shown, curve, with_verdicts=with_verdicts)
         if others:
             counts = Counter(site.state or "unknown" for site in others)
             yield _line(f"and {len(others)} more: {', '.join(f'{count} {state}' for state, count in counts.items())}")
@@ -142,11 +164,12 @@ def _scores(job: Job, view: StudyView) -> str:
     return f"{metric} {scores[-1]:.4f} {sparkline(scores)} best {best.value:.4f} (round {best.round})"
 
 
-def _table(job: Job, sites: Sequence[SiteView], curve: int) -> Table:
+def _table(job: Job, sites: Sequence[SiteView], curve: int, *, with_verdicts: bool) -> Table:
     metric, _ = job.key_metric
     left = [Column(name, no_wrap=True, overflow="ellipsis") for name in ("site", "state", "train loss", metric)]
     right = [Column(name, no_wrap=True, overflow="ellipsis", justify="right") for name in ("for", "up", "down")]
-    table = Table(*left[:2], right[0], *left[2:], *right[1:], box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    verdicts = [Column("pre-training", no_wrap=True, overflow="ellipsis")] * with_verdicts
+    table = Table(*left[:2], right[0], *left[2:], *verdicts, *right[1:], box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for site in sites:
         step = f" {site.step.made}/{site.step.of}" if site.step and site.state == "training" else ""
         table.add_row(
@@ -155,6 +178,7 @@ def _table(job: Job, sites: Sequence[SiteView], curve: int) -> Table:
             "" if site.seconds is None else duration(site.seconds).removesuffix(" min"),
             _last_and_curve(site.losses, curve),
             _last_and_curve(site.scores, curve),
+            *[site.learning.verdict if site.learning else ""] * with_verdicts,
             decimal(site.bytes_up),
             decimal(site.bytes_down),
         )

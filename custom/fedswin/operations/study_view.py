@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from fedswin.config import Job
+from fedswin.pretraining.verdict import Learning, judge_record, judge_site, warning_text
 from fedswin.records import Record
 from fedswin.status import Status
 
@@ -43,6 +44,7 @@ class SiteView:
         scores: its values of the metric that picks the best model.
         bytes_up: what it has sent in this study.
         bytes_down: what it was sent.
+        learning: whether the newest global model that it scored learns on its cases; ``None`` if that is not known.
     """
 
     name: str
@@ -53,6 +55,7 @@ class SiteView:
     scores: Sequence[float]
     bytes_up: int
     bytes_down: int
+    learning: Learning | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, of each curve the last one."""
@@ -65,6 +68,7 @@ class SiteView:
             "score": self.scores[-1] if self.scores else None,
             "bytes_up": self.bytes_up,
             "bytes_down": self.bytes_down,
+            "learning": self.learning and self.learning.as_dict(),
         }
 
 
@@ -118,6 +122,17 @@ class StudyView:
         return Best(number, scores[number])
 
     @property
+    def learning(self) -> Learning | None:
+        """Whether the newest global model that was scored learns; ``None`` if that is not known."""
+        found = (judge_record(self.job, record) for record in reversed(self.records)) if self.job else iter(())
+        return next((learning for learning in found if learning), None)
+
+    @property
+    def warning(self) -> str:
+        """What is wrong with the newest global model of a pre-training; empty if nothing is."""
+        return warning_text(self.job, self.records[-1]) if self.job and self.records else ""
+
+    @property
     def seconds_elapsed(self) -> float | None:
         """For how long the study has run since it was started or resumed, if that is known."""
         if not self.status or self.status.started is None:
@@ -158,6 +173,7 @@ class StudyView:
             "seconds_left": self.seconds_left,
             "metric": self.job and self.job.key_metric[0],
             "best": self.best and self.best._asdict(),
+            "learning": self.learning and self.learning.as_dict(),
             "sites": {site.name: site.as_dict() for site in self.sites},
             "records": list(self.records),
         }
@@ -172,6 +188,7 @@ class StudyView:
         step = None if self.ended else self.steps.get(name)
         losses = [(line.get("train") or {}).get("loss") for line in lines] + [step and step.loss]
         scores = [(line.get("metrics") or {}).get(metric) for line in lines]
+        found = (judge_site(self.job, line) for line in reversed(lines)) if self.job else iter(())
         since = self.status.since.get(name) if self.status else None
         return SiteView(
             name,
@@ -182,6 +199,7 @@ class StudyView:
             [score for score in scores if score is not None],
             sum(line.get("bytes_up") or 0 for line in lines),
             sum(line.get("bytes_down") or 0 for line in lines),
+            next((learning for learning in found if learning), None),
         )
 
 

@@ -75,7 +75,7 @@ def train(
         pictures: put pictures of patients into the shared part of the run, too.
         init: a weights file or run folder to start from.
         resume: go on from the last checkpoint of the run at ``out``.
-        strict: take warnings about the data as errors.
+        strict: take warnings about the data, and about the encoder of ``init``, as errors.
         overwrite: replace the run at ``out``.
         console: where to show how far it is.
 

@@ -23,11 +23,14 @@ class Predictions(NamedTuple):
         volume: the inpainted views, (B, 1, X, Y, Z).
         rotation: logits of the four rotations, (B, 4).
         embedding: contrastive codes, (B, embedding size), not normalised.
+        bottleneck: what the heads read: the encoder's last map, (B, 16 C, X/32, Y/32, Z/32), each of whose tokens
+            MONAI has normalised over its features.
     """
 
     volume: Tensor | None
     rotation: Tensor | None
     embedding: Tensor | None
+    bottleneck: Tensor
 
 
 class SwinPretrainer(nn.Module):
@@ -49,6 +52,7 @@ class SwinPretrainer(nn.Module):
             self.reconstruction(bottleneck) if self.reconstruction else None,
             self.rotation(self._read(bottleneck, 0)) if self.rotation else None,
             self.contrastive(self._read(bottleneck, 1)) if self.contrastive else None,
+            bottleneck,
         )
 
     def _read(self, bottleneck: Tensor, token: int) -> Tensor:

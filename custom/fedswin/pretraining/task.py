@@ -13,8 +13,9 @@ from fedswin.data.datalist import Site
 from fedswin.data.loading import Volumes, case_order, random_crop
 from fedswin.data.planes import Picture
 from fedswin.pretraining.cutout import CUTOUTS
+from fedswin.pretraining.diagnostics import ValidationViews
 from fedswin.pretraining.heads import Predictions, build_pretrainer
-from fedswin.pretraining.losses import contrastive_loss, inpainting_loss, rotation_loss, total_loss
+from fedswin.pretraining.losses import contrastive_chance, contrastive_loss, inpainting_loss, rotation_loss, total_loss
 from fedswin.pretraining.negatives import check_negatives
 from fedswin.pretraining.pictures import inpainting_picture
 from fedswin.pretraining.rotation import draw_rotations, rotate
@@ -76,21 +77,22 @@ class PretrainingTask:
 
     @torch.no_grad()
     def validate(self) -> Validation:
-        """Mean losses and rotation accuracy over ``pretraining.validation_batches`` fixed batches."""
+        """Mean losses and the diagnostics over ``pretraining.validation_batches`` fixed batches."""
         self.model.eval()
-        scores = []
+        losses, chances, views = [], [], ValidationViews()
         for number in range(self._job.pretraining.validation_batches if self.validation_cases else 0):
             batch = self._draw(self._validation, "validation", number)
             predicted = self.model(batch.masked.to(self._device))
-            score = {name: float(value) for name, value in self._losses(predicted, batch).items()}
-            if predicted.rotation is not None:
-                right = predicted.rotation.argmax(dim=1).cpu() == batch.turns
-                score["rotation_accuracy"] = float(right.float().mean())
-            scores.append(score)
+            losses.append({name: float(value) for name, value in self._losses(predicted, batch).items()})
+            chances.append({"contrastive": contrastive_chance(len(batch.patients), self._apart(batch))})
+            views.add(predicted, batch.turns, batch.patients.repeat(2).tolist())
             if number == 0:
                 self._shown = _first_view(batch, predicted)
         self.model.train()
-        return Validation(mean_scores(scores), {})  # every batch has every score
+        means = mean_scores(losses)  # every batch has every loss
+        diagnostics, patients = views.diagnostics(means.get("contrastive"), mean_scores(chances).get("contrastive", 0))
+        few = 0 < patients < self.validation_cases
+        return Validation({**means, **diagnostics}, {"rotation_accuracy": patients} if few else {})
 
     @torch.no_grad()
     def pictures(self) -> dict[str, Picture]:
@@ -115,9 +117,12 @@ class PretrainingTask:
             parts["rotation"] = rotation_loss(predicted.rotation, batch.turns.to(self._device))
         if predicted.embedding is not None:
             first, second = predicted.embedding.chunk(2)
-            apart = batch.patients if settings.contrastive_negatives == "other_patients" else None
-            parts["contrastive"] = contrastive_loss(first, second, settings.temperature, apart)
+            parts["contrastive"] = contrastive_loss(first, second, settings.temperature, self._apart(batch))
         return {"loss": total_loss(parts, settings.loss_weights), **parts}
+
+    def _apart(self, batch: Views) -> Tensor | None:
+        """Return the patients whose views are no negatives of each other, if the job leaves such pairs out."""
+        return batch.patients if self._job.pretraining.contrastive_negatives == "other_patients" else None
 
     def _draw(self, volumes: Volumes, split: str, number: int) -> Views:
         job, crops_per_case = self._job, self._job.pretraining.crops_per_case

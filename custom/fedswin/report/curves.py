@@ -85,4 +85,11 @@ def _chart(run: RunFacts, title: str, y_label: str, series: Sequence[Series], *,
 
 
 def _unit(metric: str) -> str:
-    return {"dice": "Dice, 0 to 1", "rotation_accuracy": "share right, 0 to 1"}.get(metric, f"{metric_name(metric)}")
+    units = {
+        "dice": "Dice, 0 to 1",
+        "rotation_accuracy": "share right, 0 to 1; chance is 0.25",
+        "contrastive_share": "share of ln(2 N − 1); chance is 1",
+        "feature_spread": "standard deviation over views",
+        "feature_rank": "RankMe",
+    }
+    return units.get(metric, metric_name(metric))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fedswin.evaluation import ALL
+from fedswin.pretraining.verdict import PAGE, judge_record
 from fedswin.report.attendance import refusals
 from fedswin.report.evaluation import EvaluationFacts
 from fedswin.report.facts import RunFacts
@@ -32,7 +33,8 @@ _VERBS = {
 
 def sentences(run: RunFacts) -> list[str]:
     """Return what happened, so that someone understands it who does not know the method."""
-    return [sentence for sentence in (_what(run), _state(run), _best(run), _worst(run), _trouble(run)) if sentence]
+    parts = (_what(run), _state(run), _best(run), _learning(run), _worst(run), _trouble(run))
+    return [sentence for sentence in parts if sentence]
 
 
 def figures(run: RunFacts) -> list[tuple[str, str]]:
@@ -160,6 +162,20 @@ def _best(run: RunFacts) -> str:
     model = "global model" if run.kind == "federated" else "model"
     found = f"The best {model} is {which}: validation {metric_name(metric)} {significant(run.best_score)}{cases}."
     return found if run.unrecorded_best is None else f"{found} {_unrecorded(run.unrecorded_best)}"
+
+
+def _learning(run: RunFacts) -> str:
+    """Say whether the best model learns, and the last one if that comes to something else."""
+    best = judge_record(run.job, run.best) if run.best else None
+    if not best:
+        return ""
+    last = next((found for record in reversed(run.records) if (found := judge_record(run.job, record))), best)
+    parts = [f"Whether it learns: {best.line}."]
+    if last.verdict != best.verdict:
+        parts.append(f"The last model, of round {last.round}: {last.line}.")
+    if best.is_bad or last.is_bad:
+        parts.append(f"What to do: {PAGE}.")
+    return " ".join(parts)
 
 
 def _unrecorded(number: int) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fedswin.evaluation import ALL
+from fedswin.pretraining.verdict import judge_record, judge_site
 from fedswin.report.attendance import State, refusals
 from fedswin.report.deviations import deviations
 from fedswin.report.evaluation import EvaluationFacts
@@ -90,8 +91,10 @@ def scores_table(run: RunFacts) -> Table:
         *([metric_name(name), _whole(run, name), *(_score(site, name) for site in sites)] for name in run.job.metrics),
         *([f"{metric_name(name)}, over cases", significant(mean)] + [""] * len(sites) for name, mean in pooled.items()),
     ]
+    rows += [["whether it learns", *verdicts]] if any(verdicts := _verdicts(run, sites)) else []
     number = run.best["round"] if run.best else MISSING
     note = f"The best model is chosen by {metric_name(run.job.key_metric[0])}. n: cases in which a score is defined."
+    note += " A rotation accuracy is a mean over patients." if "rotation_accuracy" in run.job.metrics else ""
     note += " Over cases: the mean over all cases instead of over sites." if pooled else ""
     columns = ["metric", "all sites" if sites else "score", *(site.name for site in sites)]
     table = Table(f"Scores of the best model, round {number}", columns, rows, _worst_scores(run), note=note)
@@ -283,6 +286,14 @@ def _worst_scores(run: RunFacts) -> frozenset[tuple[int, int]]:
     worst_classes = {(1 + metrics.index(f"dice_{name}"), 1) for name in run.worst_classes}
     worst_sites = {(1 + metrics.index(run.job.key_metric[0]), 2 + sites.index(name)) for name in run.worst_sites}
     return frozenset(worst_classes | worst_sites)
+
+
+def _verdicts(run: RunFacts, sites: Sequence[SiteFacts]) -> list[str]:
+    """Return the verdicts on the best model of a pre-training, of all sites and of each; empty where there is none."""
+    if not run.best:
+        return []
+    found = [judge_record(run.job, run.best), *(judge_site(run.job, run.best["sites"].get(s.name, {})) for s in sites)]
+    return [learning.verdict if learning else "" for learning in found]
 
 
 def _whole(run: RunFacts, metric: str) -> str:

@@ -15,6 +15,9 @@ _METRICS = {
     "inpainting": "inpainting loss",
     "rotation": "rotation loss",
     "contrastive": "contrastive loss",
+    "contrastive_share": "contrastive loss, share of chance",
+    "feature_spread": "spread of the features",
+    "feature_rank": "rank of the features",
 }
 _LONG_NAME = 18
 _LARGE = 1e12

@@ -10,12 +10,19 @@ Score = float | None
 """A score, or ``None`` where it is undefined, such as the Dice of a class that a case does not show."""
 
 
+_OVER_PATIENTS = "rotation_accuracy"
+"""The metric that is a mean over patients instead of cases."""
+DEVIATION = "_sd"
+"""Ends the name under which the standard deviation between patients of such a metric is told."""
+
+
 class Validation(NamedTuple):
     """How a site scores a model.
 
     Attributes:
         metrics: the mean of each metric over the validation cases in which it is defined.
-        scored: in how many cases that is, of the metrics that are not defined in all of them.
+        scored: in how many cases that is, of the metrics that are not defined in all of them; of one that is a mean
+            over patients, over how many, if they are fewer than the cases.
     """
 
     metrics: dict[str, float]
@@ -57,9 +64,10 @@ def _is_finite(value: Score) -> TypeGuard[float]:
 def global_scores(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """Return the scores of a global model by those of the sites.
 
-    A global metric is the mean over the sites that report it, each weighted by its validation cases. Only ``dice``,
-    which picks ``best.pt``, is instead the mean of the global Dice of the classes: sites may have annotated different
+    A global metric is the mean over the sites that report it, each weighted by its validation cases. ``dice``, which
+    picks ``best.pt``, is instead the mean of the global Dice of the classes: sites may have annotated different
     classes, and their own ``dice`` would count an easy organ as often as there are sites that annotated nothing else.
+    ``rotation_accuracy`` and its standard deviation are those of all sites' patients.
 
     Args:
         sites: ``metrics`` and ``validation_cases`` of each site, as in a line of ``metrics.jsonl``; either may be
@@ -67,7 +75,7 @@ def global_scores(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """
     scores = [site.get("metrics") or {} for site in sites.values()]
     weights = [site.get("validation_cases") or 0 for site in sites.values()]
-    return _with_dice_of_classes(mean_scores(scores, weights))
+    return _with_patients(_with_dice_of_classes(mean_scores(scores, weights)), sites)
 
 
 def pooled_scores(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
@@ -83,11 +91,73 @@ def pooled_scores(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     for name in dict.fromkeys(name for site in sites.values() for name in site.get("metrics") or {}):
         scores = [{name: (site.get("metrics") or {}).get(name)} for site in sites.values()]
         means |= mean_scores(scores, [_cases_scored(site, name) for site in sites.values()])
-    return _with_dice_of_classes(means)
+    return _with_patients(_with_dice_of_classes(means), sites)
 
 
-def _cases_scored(site: Mapping[str, Any], name: str) -> float:
+class Sample(NamedTuple):
+    """A score of several patients.
+
+    Attributes:
+        patients: how many they are.
+        mean: the mean of their scores.
+        deviation: the standard deviation of their scores, with ``patients - 1`` in the denominator; ``None`` of one
+            patient, or if it is not known.
+    """
+
+    patients: int
+    mean: float
+    deviation: float | None
+
+
+def sample_of(scores: Sequence[float]) -> Sample | None:
+    """Return the sample of one score a patient; ``None`` without a patient."""
+    return combined([Sample(1, score, None) for score in scores])
+
+
+def combined(samples: Sequence[Sample]) -> Sample | None:
+    """Return the sample of all patients of disjoint ``samples``, as if their scores were known one by one.
+
+    The sum of squares about the common mean is that within the samples and that between them. The deviation is not
+    known if one of several patients has none. ``None`` without a sample.
+    """
+    patients = sum(sample.patients for sample in samples)
+    if not patients:
+        return None
+    mean = math.fsum(sample.patients * sample.mean for sample in samples) / patients
+    if patients == 1 or any(sample.deviation is None for sample in samples if sample.patients > 1):
+        return Sample(patients, mean, None)
+    within = math.fsum((sample.patients - 1) * (sample.deviation or 0.0) ** 2 for sample in samples)
+    between = math.fsum(sample.patients * (sample.mean - mean) ** 2 for sample in samples)
+    return Sample(patients, mean, math.sqrt((within + between) / (patients - 1)))
+
+
+def rotation_samples(sites: Mapping[str, Mapping[str, Any]]) -> list[Sample]:
+    """Return the rotation accuracy of each site that reports it, as the patients' shares of views that are right.
+
+    Args:
+        sites: as for `pooled_scores`.
+    """
+    samples = []
+    for site in sites.values():
+        metrics, patients = site.get("metrics") or {}, _cases_scored(site, _OVER_PATIENTS)
+        mean, deviation = metrics.get(_OVER_PATIENTS), metrics.get(_OVER_PATIENTS + DEVIATION)
+        if _is_finite(mean) and patients:
+            samples.append(Sample(patients, mean, deviation if _is_finite(deviation) else None))
+    return samples
+
+
+def _cases_scored(site: Mapping[str, Any], name: str) -> int:
     return (site.get("scored") or {}).get(name, site.get("validation_cases") or 0)
+
+
+def _with_patients(means: dict[str, float], sites: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Return ``means`` with the rotation accuracy and the standard deviation of all sites' patients."""
+    others = {name: value for name, value in means.items() if name != _OVER_PATIENTS + DEVIATION}
+    sample = combined(rotation_samples(sites))
+    if sample is None:
+        return others
+    deviation = {} if sample.deviation is None else {_OVER_PATIENTS + DEVIATION: sample.deviation}
+    return {**others, _OVER_PATIENTS: sample.mean, **deviation}
 
 
 def _with_dice_of_classes(means: dict[str, float]) -> dict[str, float]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fedswin.checksum import file_sha256
 from fedswin.errors import FedSwinError
+from fedswin.pretraining.verdict import Learning, read_learning
 from fedswin.weights.file import is_own, own_weights, read_tensor_file
 
 ENCODER = "swinViT."
@@ -87,6 +88,7 @@ class InitialWeights:
         heads: the file's keys of floating-point tensors that are no part of Swin UNETR, without ``module.``.
         buffers: how many tensors of integers, such as position indices, were left out; every model has its own.
         file_sha256: the SHA-256 of the file, if it is one.
+        learning: whether the pre-training of FedSwin that made the file learns, if it says so.
     """
 
     dialect: str
@@ -94,6 +96,7 @@ class InitialWeights:
     heads: Sequence[str] = field(default_factory=list)
     buffers: int = 0
     file_sha256: str | None = None
+    learning: Learning | None = None
 
 
 def read_initial_weights(path: Path) -> InitialWeights:
@@ -105,7 +108,13 @@ def read_initial_weights(path: Path) -> InitialWeights:
     content = read_tensor_file(path)
     own = is_own(content)
     found = InitialWeights(OWN, own_weights(content, path).tensors) if own else translate(state_dict(content, path))
-    return replace(found, file_sha256=file_sha256(path))
+    return replace(found, file_sha256=file_sha256(path), learning=_learning_of(content))
+
+
+def _learning_of(content: Any) -> Learning | None:
+    """Return what a weights file of FedSwin, or the form ``swinvit`` of it, says; ``None`` of any other file."""
+    provenance = content.get("provenance") if isinstance(content, Mapping) else None
+    return read_learning(provenance.get("learning")) if isinstance(provenance, Mapping) else None
 
 
 def translate(state: Mapping[str, Tensor]) -> InitialWeights:

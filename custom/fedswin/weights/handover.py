@@ -12,6 +12,7 @@ from torch import Size, Tensor
 
 from fedswin.config import Job
 from fedswin.errors import FedSwinError
+from fedswin.pretraining.verdict import PAGE
 from fedswin.tasks import build_model
 from fedswin.weights.dialects import DIALECTS, ENCODER, OWN, InitialWeights
 from fedswin.weights.file import parameters, some, tensors_digest
@@ -64,6 +65,15 @@ class Handover:
             f"({len(self.unfit)} of another shape), {len(self.unused)} unused"
         )
 
+    @property
+    def warning(self) -> str:
+        """What a person should know of the weights, in a line; empty if nothing."""
+        learning = self.source.learning if self.source else None
+        if not learning or not learning.is_bad:
+            return ""
+        what = "was at chance" if learning.verdict == "at chance" else "had collapsed"
+        return f"this encoder {what}: {learning.line}. What to do: {PAGE}"
+
     def parts(self) -> dict[str, PartCount]:
         """Count the tensors by part of the network; a part without any is left out."""
         matched, new, unused = (Counter(map(_part, names)) for names in (self.matched, self.new, self.unused))
@@ -71,11 +81,12 @@ class Handover:
         return {part: count for part, count in counts.items() if any(count)}
 
     def provenance(self) -> dict[str, Any]:
-        """Return plain values for ``provenance.json``: ``handover``, how many tensors were taken over, and ``parent``,
-        the hashes of the weights; ``None`` both if the model starts from its seed alone."""
+        """Return plain values for ``provenance.json``: ``handover``, how many tensors were taken over and whether the
+        pre-training that made them learns, and ``parent``, the hashes of the weights; ``None`` both if the model starts
+        from its seed alone."""
         if not self.source:
             return {"handover": None, "parent": None}
-        handover = {
+        handover: dict[str, Any] = {
             "dialect": self.source.dialect,
             "matched": len(self.matched),
             "matched_encoder": sum(name.startswith(ENCODER) for name in self.matched),
@@ -84,6 +95,8 @@ class Handover:
             "unused": len(self.unused),
             "integer_buffers": self.source.buffers,
         }
+        if self.source.learning:
+            handover["learning"] = self.source.learning.as_dict()
         parent = {"file_sha256": self.source.file_sha256, "tensors_sha256": tensors_digest(self.source.tensors)}
         return {"handover": handover, "parent": parent}
 

@@ -27,7 +27,9 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.long]
 ANSWERS = {PREPARE: 1, TRAIN: 2, VALIDATE: 1}
 """How many answers a site gives in a job of two rounds."""
 LOSSES = {"loss", "inpainting", "rotation", "contrastive"}
-METRICS = {"pretrain": LOSSES | {"rotation_accuracy"}, "finetune": {"dice", "dice_lump"}}
+DIAGNOSTICS = {"rotation_accuracy", "contrastive_share", "feature_spread", "feature_rank"}
+OF_SEVERAL_PATIENTS = {"rotation_accuracy_sd"}
+METRICS = {"pretrain": LOSSES | DIAGNOSTICS, "finetune": {"dice", "dice_lump"}}
 TRAINING = {"pretrain": LOSSES, "finetune": {"loss"}}
 OF_THE_OPTIMIZER = {"learning_rate", "gradient_norm"}
 OF_EACH_STEP = {"steps_per_second", "voxels_per_second", "memory_megabytes", "waiting_seconds"}
@@ -104,7 +106,7 @@ def known_numbers(task: str) -> Iterator[tuple[str, ...]]:
     yield from (("meta", name) for name in COUNTS)
     yield from (("meta", "train", name) for name in TRAINING[task] | OF_THE_OPTIMIZER)
     yield from (("meta", "labels", name) for name in JOBS[task].segmentation.classes)
-    for name in METRICS[task]:
+    for name in METRICS[task] | (OF_SEVERAL_PATIENTS if task == "pretrain" else set()):
         yield "meta", "scored", name
         yield from (("meta", "initial_metrics", name), ("data", name))
 
