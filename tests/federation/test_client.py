@@ -76,7 +76,7 @@ class Server:
 def test_the_site_says_what_it_has_before_it_is_sent_anything(tmp_path):
     worker = SiteWorker(make_job(), "a", tmp_path, SitePolicy())
     answer = worker.answer(messages.PREPARE, FLModel(metrics={}, meta={}))
-    assert answer.meta == {"cases": 2, "validation_cases": 1, "labels": {}, "regions": []}
+    assert answer.meta == {"precision": "float32", "cases": 2, "validation_cases": 1, "labels": {}, "regions": []}
 
 
 def test_only_scalars_and_parameters_leave(tmp_path, sites):

@@ -61,4 +61,4 @@ def test_a_run_at_chance_is_warned_of_once_under_its_lines(tmp_path: Path) -> No
         shown.update()
     shown.update()
     kinds = [line.split()[0] for line in console.file.getvalue().splitlines()]
-    assert kinds == ["round", "rotation", "round", "rotation", "Warning:", "round", "rotation"]
+    assert kinds == ["round", "rotation", "round", "rotation", "round", "rotation", "Warning:"]

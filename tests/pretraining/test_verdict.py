@@ -38,7 +38,7 @@ JOB = tiny.job(
         **tiny.PRETRAIN,
         "pretraining": {"reconstruction_head": "deconv5", "validation_batches": 12},
         "trainer": {"batch_size": 4},
-        "federation": {"rounds": 8, "local_steps": 2},
+        "federation": {"rounds": 8, "local_steps": 2000},
     }
 )
 LINE = "rotation 0.71 (chance 0.25), contrastive 0.62 of chance, features spread 0.11, rank 37 of 96"
@@ -226,14 +226,11 @@ def test_a_failed_round_without_scores_changes_nothing() -> None:
     assert [bool(text) for text in found] == [False, True, False, False]
 
 
-def test_a_short_run_is_not_warned_of_its_initial_model() -> None:
-    short = replace_rounds(2)
-    assert warning(short, [], learning_record(0, **AT_CHANCE)) == ""
-    assert warning(short, [], learning_record(1, **AT_CHANCE))
-
-
-def replace_rounds(rounds: int) -> Any:
-    return JOB.changed("federation", rounds=rounds)
+@pytest.mark.parametrize(("local_steps", "first"), [(25, 6), (75, 6), (125, 4), (300, 2)])
+def test_a_short_run_is_warned_of_after_500_steps_or_three_quarters(local_steps: int, first: int) -> None:
+    short = JOB.changed("federation", local_steps=local_steps)
+    told = [bool(warning(short, [], learning_record(number, **AT_CHANCE))) for number in range(9)]
+    assert told == [False] * first + [True] * (9 - first)
 
 
 def test_the_rule_needs_no_torch() -> None:

@@ -13,7 +13,6 @@ from typing import Any
 from rich.console import Console
 
 from fedswin.checksum import Copies
-from fedswin.config import Job
 from fedswin.data.datalist import DATALIST, SPLITS, Case, read_datalist, site_folders, write_datalist
 from fedswin.data.dealing.shard import shard
 from fedswin.data.folds import fold_of_patients
@@ -116,8 +115,8 @@ def write_deal(plan: Plan, cell: Cell, pretraining: Path, finetuning: Path, out:
     task = plan.settings.tasks[cell.task]
     held = read_holdings(finetuning)
     _refuse_unknown(plan, [*(task.sites or ()), cell.left_out], held)
-    labelled = {name: _labelled(held[name], plan.tasks[cell.task]) for name in task.sites or held}
-    tuning = _by_patients(plan, cell, labelled) if plan.settings.test_patients else _by_folds(plan, cell, labelled)
+    sites = {name: held[name] for name in task.sites or held}
+    tuning = _by_patients(plan, cell, sites) if plan.settings.test_patients else _by_folds(plan, cell, sites)
     _refuse_empty(plan, cell, tuning)
     sources = read_holdings(pretraining)
     _refuse_unknown(plan, [plan.settings.pretraining.local, cell.left_out], sources)
@@ -198,20 +197,16 @@ def _holding(folder: Path) -> Holding:
     return Holding([case for split in SPLITS for case in splits[split]], top_level)
 
 
-def _labelled(site: Holding, job: Job) -> Holding:
-    """Return the site with the cases that annotate a class of the job."""
-    return replace(
-        site,
-        cases=[c for c in site.cases if c.is_labelled and c.annotation.annotated_classes(job.segmentation)],
-    )
-
-
 def _by_folds(plan: Plan, cell: Cell, sites: Mapping[str, Holding]) -> dict[str, Splits]:
-    """Return the cases of fine-tuning at each site, the fold of the cell's seed being the test."""
-    folds, tuning = plan.settings.folds or 1, dict[str, Splits]()
+    """Return the cases of fine-tuning at each site, the fold of the cell's seed being the test.
+
+    They are those that annotate a class of the task.
+    """
+    folds, tuning, classes = plan.settings.folds or 1, dict[str, Splits](), plan.tasks[cell.task].segmentation
     for name, site in sites.items():
-        test = held_out(site.cases, name, folds, cell)
-        left = [case for case in site.cases if case.is_labelled and case not in test]
+        cases = [case for case in site.cases if case.is_labelled and case.annotation.annotated_classes(classes)]
+        test = held_out(cases, name, folds, cell)
+        left = [case for case in cases if case not in test]
         training = [] if name == cell.left_out else draw(left, cell.labels, name, "labels", cell.seed)
         tuning[name] = {"training": training, "test": test}
     return tuning

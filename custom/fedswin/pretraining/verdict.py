@@ -34,7 +34,11 @@ FEWEST_PATIENTS = 2
 WARN_AFTER = 0.25
 """Share of the steps after which a run at chance is warned of; before, it is too early. A collapse is told as soon as
 it is seen; but features may narrow in the first steps and widen again (on phantoms from 0.06 to 0.009 and then 0.33),
-so until this share it is said that they may."""
+so until then it is said that they may."""
+PLATEAU_STEPS = 500
+"""Too early, too: small encoders were at chance for as many as 350 steps, and then learned."""
+WARN_SHORT_AFTER = 0.75
+"""Share of the steps after which a run that is hardly longer than that is warned of."""
 PAGE = "jobs/when_pretraining_does_not_learn.md"
 """Says what to do."""
 
@@ -262,12 +266,16 @@ def _trouble(job: Job, record: Mapping[str, Any]) -> str | None:
     found = judge_record(job, record)
     if found is None or found.verdict == "not known":
         return None
-    is_early = record["round"] < WARN_AFTER * job.federation.rounds
     if record["round"] == 0 or not found.is_bad:
         return ""
     if found.verdict == "collapsed":
-        return "has collapsed; so early it may recover" if is_early else "has collapsed"
-    return "" if is_early else "is at chance"
+        return "has collapsed; so early it may recover" if _is_early(job, record["round"]) else "has collapsed"
+    return "" if _is_early(job, record["round"]) else "is at chance"
+
+
+def _is_early(job: Job, round_number: int) -> bool:
+    steps = round_number * job.federation.local_steps
+    return steps < max(WARN_AFTER * job.total_steps, min(PLATEAU_STEPS, WARN_SHORT_AFTER * job.total_steps))
 
 
 def _plausible_sites(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
