@@ -29,21 +29,20 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS) .ci/install
 # Each is a command that a user may type in the environment; make shows it before it runs.
 run = @echo '$$ $(strip $(1))'; $(IN_VENV) $(1)
 
-# Phantoms are nobody, so the pictures of them may be collected for the report.
-simulate: $(INSTALLED) ## train three phantom hospitals together, into RUN_DIR (runs/demo): 10 minutes on two cores
+# The scans are synthetic, so pictures of them may be collected for the report.
+simulate: $(INSTALLED) ## train three phantom hospitals together, into RUN_DIR (runs/demo): 7 minutes on two cores
 	$(call run,fedswin simulate jobs/demo/pretrain.yaml --data $(SCENARIO) --out "$(RUN_DIR)/pretrain" --pictures \
 	  --overwrite)
 	$(call run,fedswin simulate jobs/demo/finetune.yaml --data $(SCENARIO) --init "$(RUN_DIR)/pretrain" \
 	  --out "$(RUN_DIR)/finetune" --pictures --overwrite)
-	$(call run,fedswin simulate jobs/demo/finetune.yaml --data $(SCENARIO) --out "$(RUN_DIR)/scratch" --overwrite)
 	$(call run,fedswin train jobs/demo/finetune.yaml --data $(SCENARIO) --init "$(RUN_DIR)/pretrain" \
 	  --out "$(RUN_DIR)/local" --overwrite)
-	$(call run,fedswin evaluate "$(RUN_DIR)/finetune" "$(RUN_DIR)/scratch" "$(RUN_DIR)"/local/* --data $(SCENARIO) \
+	$(call run,fedswin evaluate "$(RUN_DIR)/finetune" "$(RUN_DIR)"/local/* --data $(SCENARIO) \
 	  --out "$(RUN_DIR)/evaluation" --overwrite)
-	$(call run,fedswin report "$(RUN_DIR)/finetune" "$(RUN_DIR)/scratch" "$(RUN_DIR)/local" "$(RUN_DIR)/pretrain" \
+	$(call run,fedswin report "$(RUN_DIR)/finetune" "$(RUN_DIR)/local" "$(RUN_DIR)/pretrain" \
 	  --evaluation "$(RUN_DIR)/evaluation" --out "$(RUN_DIR)/report.html" --overwrite)
 	@echo
-	@echo "Models, metrics and curves: $(RUN_DIR)/{pretrain,finetune,scratch,local}; the table: $(RUN_DIR)/evaluation"
+	@echo "Models, metrics and curves: $(RUN_DIR)/{pretrain,finetune,local}; the table: $(RUN_DIR)/evaluation"
 	@echo "Report: $(RUN_DIR)/report.html"
 	@echo "Curves: .venv/bin/tensorboard --logdir $(RUN_DIR)"
 

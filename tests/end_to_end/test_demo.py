@@ -28,6 +28,6 @@ def test_the_federated_model_segments_the_test_cases(tmp_path: Path) -> None:
     assert json.loads((run / "provenance.json").read_text())["scenario"]["name"] == "three_phantom_hospitals"
     table = matrix(evaluate([run, run / "nvflare" / "initial.pt"], sites))
     trained, untrained = table["run"]["all"], table["run/nvflare/initial.pt"]["all"]
-    assert trained["dice"] > 0.3
+    assert trained["dice"] > 0.6
     assert untrained["dice"] < 0.1
-    assert trained["dice_liver"] > 0.7
+    assert trained["dice_liver"] > 0.85

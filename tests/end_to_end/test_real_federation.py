@@ -36,7 +36,7 @@ pytestmark = pytest.mark.end_to_end
 
 def test_a_study_from_the_job_file_to_the_run_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     data = write_sites(tmp_path / "data", dict.fromkeys(SITES, 2))
-    job = load_job(JOB, ["federation.local_steps=3"])
+    job = load_job(JOB, ["federation.rounds=2", "federation.local_steps=3"])
     run = tmp_path / "run"
     with run_federation(tmp_path, {name: data / name for name in SITES}) as federation:
         check_refusals(federation, job, tmp_path)
