@@ -1,8 +1,13 @@
 """Attention within boxes of tokens on a CPU, compiled by numba: one pass over keys that stay in the processor's cache.
 
 Swin's heads have few numbers (4 at feature size 12, 8 at 24). torch then spends most of its time on the matrices of
-attention, which it writes and reads several times; here no row of them leaves the processor. All arrays are float32
-and contiguous. The number of tokens of a box is T; K is T, or T + 1 with padding as the last key.
+attention, which it writes and reads several times; here no row of them leaves the processor. Heads of 16 numbers are
+multiplied by torch, and only the softmax between the products is done here.
+
+The kernels are loops over scalars, which numba turns into vector instructions. Where threads can share the work, a
+kernel does the part from ``first`` to ``last - 1``. All arrays are contiguous, of float32, or of int64 where they
+hold numbers of tokens, places or positions. The number of tokens of a box is T; K is T, or T + 1 with padding as the
+last key.
 """
 
 from __future__ import annotations
