@@ -155,8 +155,11 @@ def test_the_dice_is_that_of_evaluate(tmp_path, drawn):
 
 
 def test_a_class_that_was_not_annotated_is_drawn_in_no_column(tmp_path, drawn):
-    write_site(tmp_path / "one", [20], annotated=["liver"])
-    compare([model(tmp_path / "m.pt")], tmp_path / "one", tmp_path / "out.png")
+    [case] = write_site(tmp_path / "one", [20], annotated=["liver"])
+    values = np.array([0, 6, 0], np.uint8)[reference_of(20)]
+    values[0, 0, 20] = 1  # of the spleen, whose Dice would be 0
+    stand_in.save(case.label, values, AFFINE)
+    compare([model(tmp_path / "m.pt")], tmp_path / "one", tmp_path / "out.png", cases=["case0"], slices=[21])
     [row] = drawn.rows
     for plane in (row.reference, row.models[0].plane):
         assert set(np.unique(plane)) == {0, 1}

@@ -71,6 +71,7 @@ def test_a_millimetre_is_as_wide_as_high_and_the_marker_lies_at_one_place_in_eve
     assert len(found) == 4
     places = []
     for (top, bottom, left, right), number in zip(found, (None, 6, 1, 1), strict=True):
+        assert right - left == pytest.approx(480, abs=2)  # the whole column
         assert (bottom - top) / (right - left) == pytest.approx(ratio, abs=0.01)
         if number:
             colour = 0.45 * COLOUR[number - 1]
