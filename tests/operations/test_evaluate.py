@@ -172,7 +172,7 @@ def test_each_file_is_checked_once_for_all_models(tmp_path, stand_in_network, mo
         read.append(path)
         return read_voxels(path, *options)
 
-    monkeypatch.setattr("fedswin.operations.evaluate.read_voxels", recorded)
+    monkeypatch.setattr("fedswin.operations.labelled_cases.read_voxels", recorded)
     cases = write_site(tmp_path / "sites" / "one", ["RAS", "LPS"])
     jobs = [JOB, stand_in.job(CLASSES), stand_in.job({"liver": 6})]  # the last one knows no spleen
     models = [model_of(job, tmp_path / f"{number}.pt") for number, job in enumerate(jobs)]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from fedswin.cli.options import OutOption, OverwriteOption, SitesOption
@@ -41,6 +42,62 @@ def evaluate(
     evaluation.write_evaluation(results, out, split=split)
     console.print(evaluation.render(results))
     console.print(f"{out}: evaluation.json, cases.csv", markup=False)
+
+
+@app.command()
+def compare(
+    models: Annotated[
+        list[Path], typer.Argument(help="Weights files, run folders, or folders of folds.", metavar="RUN…")
+    ],
+    data: SitesOption,
+    out: Annotated[Path, typer.Option("--out", help="The PNG to write; it must not exist.")],
+    split: Annotated[Literal["test", "validation"], typer.Option(help="Which cases are drawn.")] = "test",
+    cases: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--case",
+            help="A case, such as hospital_a/case05; may be repeated. Default: of each site those with the worst, the "
+            "median and the best Dice of the first model.",
+        ),
+    ] = None,
+    slices: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--slice",
+            help="The axial slice of a --case, from 1 at the feet; one for each. Default: the one with most classes.",
+        ),
+    ] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Draw models side by side on slices of the same cases, with the image, the reference and the Dice of each.
+
+    Images are segmented as evaluate does it. The picture, a PNG, shows patients. It needs matplotlib:
+    pip install "fedswin\\[report]".
+
+    Example: fedswin compare runs/finetune runs/scratch --data sites --out comparison.png
+
+    Example: fedswin compare runs/finetune --data sites --case hospital_a/case05 --slice 41 --out case05.png
+    """
+    from fedswin.operations import compare as comparison
+    from fedswin.operations.made_sites import resolve_sites
+
+    comparison.refuse_comparison(out, overwrite=overwrite)
+    sites = resolve_sites(data, out, console=console)
+    with console.status("") as status:
+        drawn = comparison.compare(
+            models,
+            sites,
+            out,
+            split=split,
+            cases=cases or (),
+            slices=slices or (),
+            progress=lambda line: status.update(escape(line)),
+        )
+    table = Table("case", "axial slice", "why")
+    for row in drawn:
+        table.add_row(escape(row.case), str(row.slice), row.why or "named")
+    console.print(table)
+    console.print(f"{out} shows patients: keep it where their images may be.", markup=False)
 
 
 @app.command()

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import nibabel as nib
-import numpy as np
 from nibabel.affines import voxel_sizes
-from numpy.typing import NDArray
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from fedswin.config import Job
-from fedswin.data.annotation import Annotation
-from fedswin.data.datalist import read_site, site_folders
-from fedswin.data.folds import in_fold
-from fedswin.data.label_map import read_class_indices
-from fedswin.data.volume import read_volume, read_voxels, require_label_values, require_same_grid
 from fedswin.errors import FedSwinError
 from fedswin.evaluation import ALL, CASES, MATRIX
+from fedswin.operations.labelled_cases import LabelledCase, check_cases, labelled_cases
 from fedswin.output import refuse_output, short_names, staged
 from fedswin.segmentation.ensemble import Ensemble, load_ensemble
 from fedswin.segmentation.inference import predict
@@ -85,21 +77,8 @@ def evaluate(
             first is scored.
     """
     ensembles = {name: load_ensemble([path]) for name, path in zip(short_names(models), models, strict=True)}
-    sites = [read_site(folder) for folder in site_folders(sites_dir).values()]
-    if split == "validation":
-        dealt_as = _shared_deal(ensembles.values())
-        sites = [in_fold(site, dealt_as) for site in sites]
-    cases = [
-        _Case(site.name, case.image, case.label, case.annotation)
-        for site in sites
-        for case in site.cases(split)
-        if case.label and case.is_labelled
-    ]
-    if not cases:
-        raise FedSwinError(f"{sites_dir}: no case of the split '{split}' has a label, so there is nothing to score.")
-    for case in cases:
-        progress(f"checking the data of {case.site}")
-        _check_case(case, [ensemble.job for ensemble in ensembles.values()])
+    cases = labelled_cases(sites_dir, split, ensembles.values())
+    check_cases(cases, [ensemble.job for ensemble in ensembles.values()], progress)
     results = []
     for name, ensemble in ensembles.items():
         scored = _score_model(name, ensemble, cases, progress)
@@ -150,36 +129,8 @@ def write_evaluation(results: Sequence[CaseScore], out: Path, **about: Any) -> N
             writer.writerow([result.model, result.site, result.case, *(result.scores.get(m) for m in metrics)])
 
 
-class _Case(NamedTuple):
-    site: str
-    image: Path
-    label: Path
-    annotation: Annotation
-
-
-def _shared_deal(ensembles: Iterable[Ensemble]) -> Job:
-    """Return a job that deals training and validation cases as those of all models do."""
-    jobs = [job for ensemble in ensembles for job in ensemble.jobs]
-    if len({None if job.data.fold is None else (job.data.fold, job.data.folds, job.seed) for job in jobs}) > 1:
-        raise FedSwinError(
-            "The models are of several folds, and what is held out of one was trained on in another. Score each fold's "
-            "model by itself, or all on the test cases (--split test)."
-        )
-    return jobs[0]
-
-
-def _check_case(case: _Case, jobs: Sequence[Job]) -> None:
-    """Read each file of a case once, whatever the number of models."""
-    for channels in {len(job.data.channels) for job in jobs}:
-        read_voxels(case.image, channels)
-        require_same_grid(case.label, read_volume(case.image, channels), read_volume(case.label))
-    values = np.unique(read_voxels(case.label))
-    for job in jobs:
-        require_label_values(case.label, values, case.annotation.class_indices(job.segmentation))
-
-
 def _score_model(
-    name: str, ensemble: Ensemble, cases: Sequence[_Case], progress: Callable[[str], None]
+    name: str, ensemble: Ensemble, cases: Sequence[LabelledCase], progress: Callable[[str], None]
 ) -> list[CaseScore]:
     make_deterministic(ensemble.job)
     keep_freed_memory()
@@ -192,21 +143,12 @@ def _score_model(
     return results
 
 
-def _score_case(ensemble: Ensemble, case: _Case) -> dict[str, Score]:
+def _score_case(ensemble: Ensemble, case: LabelledCase) -> dict[str, Score]:
     settings = ensemble.job.segmentation
-    spacing = voxel_sizes(_image(case, ensemble).affine)
+    spacing = voxel_sizes(case.volume(ensemble.job).affine)
     classes = case.annotation.annotated_classes(settings)
     predicted = predict(ensemble, case.image)
-    return score(predicted, _reference(case, ensemble), classes, spacing, settings.tolerances)
-
-
-def _reference(case: _Case, ensemble: Ensemble) -> NDArray[np.uint8]:
-    indices = case.annotation.class_indices(ensemble.job.segmentation)
-    return read_class_indices(case.label, _image(case, ensemble), indices)
-
-
-def _image(case: _Case, ensemble: Ensemble) -> nib.Nifti1Image:
-    return read_volume(case.image, len(ensemble.job.data.channels))
+    return score(predicted, case.reference(ensemble.job), classes, spacing, settings.tolerances)
 
 
 def _summary(scores: Sequence[dict[str, Score]]) -> dict[str, float]:
