@@ -50,3 +50,26 @@ def test_a_model_of_then_says_how_it_was_trained(tmp_path: Path) -> None:
 
 def test_pre_training_has_no_such_loss() -> None:
     assert parse_job(older(tiny.job(tiny.PRETRAIN)), "here") == tiny.job(tiny.PRETRAIN)
+
+
+def test_a_run_of_then_with_the_former_learning_rate_of_fedadam_is_still_read(tmp_path: Path) -> None:
+    content = tiny.job(tiny.PRETRAIN).as_dict()
+    content["federation"]["aggregation"] |= {"optimizer": "fedadam", "learning_rate": 1.0}
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(content))
+    job = load_job(tmp_path / "job.yaml")
+    assert job.federation.aggregation.learning_rate == 1.0
+    save_weights(tmp_path / "model.pt", Weights({"w": torch.ones(2)}, job))
+    assert load_weights(tmp_path / "model.pt").job == job
+
+
+def test_a_job_file_is_refused_that_learning_rate() -> None:
+    job = {**tiny.PRETRAIN, "federation": {"aggregation": {"optimizer": "fedadam", "learning_rate": 1.0}}}
+    with pytest.raises(FedSwinError, match="too large for 'fedadam'"):
+        parse_job(job, "here")
+
+
+def test_a_job_file_that_has_every_section_is_no_record() -> None:
+    job = {**tiny.FINETUNE, "pretraining": {"cutout_rate": 0.3}, "augmentation": {"flip": 0.5}}
+    job["model"], job["trainer"] = {"feature_size": 12}, {"batch_size": 2, "device": "cpu"}
+    assert {"data", "segmentation", "federation"} <= job.keys()
+    assert parse_job(job, "here").segmentation.squared_dice is False

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from fedswin.settings import Positive, Section
+from fedswin.settings import IS_RECORD, Positive, Section
 
 _LEARNING_RATES = {"none": 1.0, "fedavgm": 1.0, "fedadam": 0.01}
 """The default for each optimizer."""
@@ -48,7 +48,9 @@ class AggregationSettings(Section):
         return {**content, "learning_rate": default}
 
     @model_validator(mode="after")
-    def _check(self) -> AggregationSettings:
+    def _check(self, info: ValidationInfo) -> AggregationSettings:
+        if info.context and info.context.get(IS_RECORD):  # a run of before, whose models are still to be read
+            return self
         if self.optimizer == "none" and self.learning_rate != _LEARNING_RATES["none"]:
             raise ValueError(
                 f"learning_rate {self.learning_rate:g} has no effect with optimizer 'none', which takes the mean as it "

@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 from fedswin.aggregation_settings import AggregationSettings
 from fedswin.errors import FedSwinError, nearest
 from fedswin.job_problems import job_problem
-from fedswin.old_records import as_recorded
+from fedswin.old_records import as_recorded, is_record
 from fedswin.settings import NotNegative, Positive, Section, parse_section, read_mapping
 
 Encoding = Literal["fp32", "fp16", "int8"]
@@ -390,7 +390,7 @@ def parse_job(content: dict[str, Any], where: str) -> Job:
     Raises:
         FedSwinError: if a key or value is wrong.
     """
-    return parse_section(Job, as_recorded(content), where)
+    return parse_section(Job, as_recorded(content), where, is_record=is_record(content))
 
 
 def _override(content: dict[str, Any], override: str) -> None:

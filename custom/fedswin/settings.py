@@ -14,6 +14,9 @@ from fedswin.errors import FedSwinError, nearest
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 
+IS_RECORD = "is_record"
+"""In the context of a validation: whether the settings are those of a run that there was."""
+
 
 class Section(BaseModel):
     """A group of settings: immutable, and closed to unknown keys."""
@@ -46,14 +49,20 @@ def read_mapping(path: Path, what: str, keys: str) -> dict[str, Any]:
     return content
 
 
-def parse_section(kind: type[SectionT], content: dict[str, Any], where: str) -> SectionT:
+def parse_section(kind: type[SectionT], content: dict[str, Any], where: str, *, is_record: bool = False) -> SectionT:
     """Check ``content`` and return it as a ``kind``; ``where`` names its origin in error messages.
+
+    Args:
+        kind: the section.
+        content: what was read.
+        where: its origin.
+        is_record: whether it says what was run; then settings that FedSwin no longer starts a run with are taken.
 
     Raises:
         FedSwinError: if a key or value is wrong.
     """
     try:
-        return kind.model_validate(content)
+        return kind.model_validate(content, context={IS_RECORD: is_record})
     except ValidationError as error:
         lines = [_explain(kind, dict(problem)) for problem in error.errors()]
         raise FedSwinError(f"{where}: " + "; ".join(lines)) from None

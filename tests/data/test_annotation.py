@@ -113,6 +113,7 @@ MALFORMED = [
     ({"label_map": {"01": "liver"}}, "has the key '01'"),
     ({"label_map": {"-1": "liver"}}, "has the key '-1'"),
     ({"label_map": {"1.0": "liver"}}, "has the key '1.0'"),
+    ({"label_map": {"1" * 5000: "liver"}}, "has the key '1111"),
     ({"label_map": {"7": 1}}, "maps 7 to 1. A label value stands for the name of a class"),
     ({"label_map": {"7": False}}, "maps 7 to False"),
     ({"label_map": {"7": ["liver"]}}, "maps 7 to \\['liver'\\]"),

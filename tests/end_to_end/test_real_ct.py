@@ -44,7 +44,8 @@ def test_pretraining_and_tumour_segmentation_on_real_ct(real_ct, tmp_path):
     job = load_job(DEMO / "finetune_tumour.yaml", SHORT)
     simulate(job, tumour, tmp_path / "finetuned", init=tmp_path / "pretrained", console=console)
     warnings = [line for line in console.file.getvalue().splitlines() if "Warning" in line]
-    assert warnings and all("pre-training" in line or "encoder" in line for line in warnings)  # of two steps, not of data
+    assert warnings
+    assert all("pre-training" in line or "encoder" in line for line in warnings)  # of two steps, not of data
     for run, metric in (("pretrained", "loss"), ("finetuned", "dice")):
         records = read_records(tmp_path / run)
         assert [record["status"] for record in records] == ["initial", "ok"]

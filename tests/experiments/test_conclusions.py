@@ -107,6 +107,13 @@ def test_of_one_seed_nothing_is_concluded(tmp_path: Path) -> None:
         assert said.endswith(": one seed, so no conclusion.")
 
 
+def test_of_one_patient_nothing_is_concluded(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path, arms=["scratch", "federated"], **fixed())
+    rows = rows_of(plan, {"federated": 0.3}, {"federated": "learns"})
+    [said] = told(plan, [replace(found, cases={"a/1": found.cases["a/1"]}) for found in rows])
+    assert said.endswith("4 runs, 1 patients): one patient, so no conclusion.")
+
+
 def test_a_probe_is_told_apart_and_compared_with_a_random_encoder(tmp_path: Path) -> None:
     plan = write_plan(tmp_path, arms=["scratch", "federated"], labels=[1, "all"], **fixed(frozen=[False, True]))
     said = told(plan, rows_of(plan, {"federated": 0.1}, {"federated": "learns"}))

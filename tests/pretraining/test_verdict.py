@@ -236,3 +236,11 @@ def test_a_short_run_is_warned_of_after_500_steps_or_three_quarters(local_steps:
 def test_the_rule_needs_no_torch() -> None:
     code = "import sys, fedswin.pretraining.verdict; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("told", [{"rotation_accuracy": 0.1}, {}])
+def test_a_file_whose_bound_is_above_the_mean_says_nothing_of_rotation(told: dict[str, float]) -> None:
+    found = read_learning({"contrastive_share": 0.5, "rotation_accuracy_bound": 0.9, "patients": 4, **told})
+    assert found
+    assert found.rotation_accuracy_bound is None
+    assert found.verdict == ("not known" if told else "learns")

@@ -12,6 +12,9 @@ from fedswin.data.label_maps import BACKGROUND, LABEL_MAPS, PAIRS
 from fedswin.data.volume import VolumeError
 from fedswin.errors import nearest
 
+_DIGITS = 18
+"""Of a label value: more do not fit into the integers of a label map."""
+
 
 @dataclass(frozen=True)
 class Annotation:
@@ -171,7 +174,7 @@ def _read_label_map(path: Path, entries: Any) -> Mapping[int, str] | str:
 
 
 def _read_value(path: Path, value: str) -> int:
-    if not (value.isascii() and value.isdecimal() and str(int(value)) == value):
+    if not (value.isascii() and value.isdecimal() and (value == "0" or value[0] != "0") and len(value) <= _DIGITS):
         raise VolumeError(path, f"'label_map' has the key '{value}'", 'A key is a label value, such as "7".')
     return int(value)
 

@@ -71,6 +71,8 @@ def _compared(end_point: EndPoint, summary: Summary, axes: Sequence[str]) -> str
 def _verdict(end_point: EndPoint, found: Difference) -> str:
     if min(found.seeds) < _LEAST_SEEDS:
         return "one seed, so no conclusion"
+    if found.patients == 1:  # 0 of an end point that is not told patient by patient
+        return "one patient, so no conclusion"
     if found.low <= 0 <= found.high:
         return "no difference is shown"
     return "ahead" if (found.low > 0) != (end_point == "hd95") else "behind"

@@ -203,6 +203,8 @@ def read_learning(told: Any) -> Learning | None:
     for name in ("patients", "feature_rank_limit", "round"):
         if is_count(told.get(name)) and told[name] <= _MOST_PATIENTS:
             known[name] = told[name]
+    if known.get("rotation_accuracy_bound", 0.0) > known.get("rotation_accuracy", 0.0):
+        del known["rotation_accuracy_bound"]  # no interval has it
     found = Learning(**known)
     return found if found.is_measured else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -13,7 +14,7 @@ from torch import Tensor
 
 try:
     from fedswin.swin import kernels as kernels
-except ImportError:  # a new Python has torch before it has numba
+except ImportError:  # a new Python has torch before it has numba, or the compiler is switched off
     kernels = None  # type: ignore[assignment]
 
 
@@ -42,3 +43,9 @@ def run(kernel: Callable[..., None], *calls: Sequence[Any]) -> None:
 @lru_cache(maxsize=4)
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="attention")
+
+
+if hasattr(
+    os, "register_at_fork"
+):  # the threads of a pool do not come along, and whoever waits for them waits for ever
+    os.register_at_fork(after_in_child=_pool.cache_clear)

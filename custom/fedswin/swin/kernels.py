@@ -13,12 +13,17 @@ last key.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import config, njit, types
 from numba.extending import intrinsic
+
+if config.DISABLE_JIT:
+    raise ImportError("NUMBA_DISABLE_JIT is set, and the kernels are for the compiler alone")
 
 _F = np.float32
 _ZERO = _F(0)
@@ -38,11 +43,27 @@ _REORDER = {"reassoc", "contract", "nsz", "arcp", "afn"}
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile for the types of the first call, and keep the result on disk where there is a folder for it."""
+    """Compile for the types of the first call, and keep the result on disk where that can be done.
+
+    A kernel neither reads nor writes a file, so such an error is of what is kept: a full disk, or a file that was cut
+    off. It comes before the kernel has begun.
+    """
+    plain = njit(fastmath=_REORDER, nogil=True)(function)
     try:
-        return njit(fastmath=_REORDER, nogil=True, cache=True)(function)
+        kept = njit(fastmath=_REORDER, nogil=True, cache=True)(function)
     except RuntimeError:  # numba finds no folder that it may write to
-        return njit(fastmath=_REORDER, nogil=True)(function)
+        return plain
+
+    @wraps(function)
+    def run(*given: Any) -> None:
+        nonlocal kept
+        try:
+            kept(*given)
+        except (OSError, EOFError, UnpicklingError):
+            kept = plain
+            kept(*given)
+
+    return run
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -43,6 +43,8 @@ class _LookUp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, table: Tensor, index: Tensor, kind: Boxes) -> Tensor:
         tokens = len(kind.places)
+        # numba compiles for each layout, and does not notice if what it has kept is for another one.
+        index = index.contiguous()
         bias = table.new_empty(table.shape[1], tokens, tokens + bool(len(kind.padding)))
         compiled.run(compiled.kernels.look_up_bias, (table, index, kind.places, kind.padding, bias))
         ctx.save_for_backward(table, index, bias)
