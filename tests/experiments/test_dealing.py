@@ -16,7 +16,7 @@ from rich.console import Console
 from experiments.studies import write_collection, write_plan
 from fedswin.data.datalist import read_datalist, read_site, site_folders, write_datalist
 from fedswin.errors import FedSwinError
-from fedswin.experiments.cells import Cell, cells_of
+from fedswin.experiments.cells import Cell, cells_of, pretraining_key
 from fedswin.experiments.dealing import draw, ready_sites, write_deal
 from fedswin.experiments.plan import Dealing, Plan
 
@@ -69,6 +69,24 @@ def test_as_many_seeds_as_folds_test_each_labelled_case_once(folder: Path) -> No
     tested = Counter(scan for seed in (3, 4, 5) for scan in scans(deal(plan, first(plan, seed=seed))[1], "test"))
     labelled = {f"{source}/case{case}/ct.nii.gz" for source, (cases, _) in SOURCES.items() for case in range(cases)}
     assert tested == Counter(labelled)
+
+
+def test_folds_of_data_of_its_own_are_all_fine_tuned_from_one_encoder(folder: Path, tmp_path: Path) -> None:
+    write_collection(tmp_path / "collection", {"d": (5, 1)}, SMALL)
+    own = {"job": "finetune.yaml", "data": {"shard": {"collection": str(tmp_path / "collection"), "by": "source"}}}
+    seeds = {"seeds": None, "encoder_seeds": [7], "finetune_seeds": [0, 1, 2], "folds": 3}
+    plan = write_plan(
+        folder, "own_folds", **seeds, tasks={"own": own}, pretraining={"job": "pretrain.yaml", "cases": [1]}
+    )
+    cells = [cell for cell in cells_of(plan) if cell.arm == "central"]
+    deals = [deal(plan, cell, own=True) for cell in cells]
+    assert len({pretraining_key(plan, cell) for cell in cells}) == 1
+    assert all(pretraining == deals[0][0] for pretraining, _ in deals)
+    tested = [scan for _, finetuning in deals for scan in scans(finetuning, "test")]
+    assert len(tested) == len(set(tested)) == 5
+    for _, finetuning in deals:
+        assert not scans(finetuning, "training") & scans(finetuning, "test")
+        assert len(scans(finetuning, "training") | scans(finetuning, "test")) == 5
 
 
 def test_nothing_is_both_trained_on_and_tested_on_and_pre_training_has_all_the_rest(folder: Path) -> None:

@@ -11,6 +11,8 @@ from fedswin.errors import FedSwinError
 from fedswin.experiments.cells import cells_of, key_of
 from fedswin.experiments.plan import load_plan
 
+OWN_DATA = {"job": "finetune.yaml", "data": {"phantom": {}}}
+ONE_ENCODER = {"seeds": None, "encoder_seeds": [0], "finetune_seeds": [0, 1]}
 PLANS = sorted((Path(__file__).parents[2] / "simulator" / "plans").glob("*.yaml"))
 
 
@@ -66,6 +68,7 @@ def test_table_4_has_every_combination_of_the_three_losses() -> None:
         (fixed(encoder_seeds=None), "encoder_seeds and finetune_seeds go together"),
         ({"seeds": None, "encoder_seeds": [0], "finetune_seeds": [0]}, "with 'folds' each seed has a test of its own"),
         ({"validation_patients": 1}, "with 'folds' each seed has a test of its own"),
+        ({**ONE_ENCODER, "tasks": {"a": OWN_DATA, "b": {"job": "finetune.yaml"}}}, "each seed has a test of its own"),
         (fixed(left_out=["a"]), "left_out is with 'folds' alone"),
         (fixed(finetune_seeds=[1, 1]), "names one twice"),
         (fixed(end_points=["dise"]), "end_points.0"),

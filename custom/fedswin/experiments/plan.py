@@ -17,6 +17,9 @@ test with the seed, a plan may have one test for all runs, and seeds of encoders
     encoder_seeds: [0, 1, 2]
     finetune_seeds: [0, 1, 2]
 
+``folds`` take the two kinds of seeds, too, where each task has data of its own, so that no fold is kept from
+pre-training: the paper's five-fold cross-validation from one encoder (section 5.2).
+
 A path is relative to the plan file, and may hold
 ``$NAME`` of an environment variable in ``data``.
 """
@@ -104,7 +107,8 @@ class PlanSettings(Section):
     shards: Annotated[dict[str, Dealing | None], NotEmpty] = Field({AS_THEY_ARE: None}, validate_default=True)
     """``{name: dealing}``: the same cases, dealt to sites in several ways; null leaves them where they are."""
     folds: Annotated[int, Field(ge=2)] | None = None
-    """Seed s tests on fold s modulo ``folds`` of a site's labelled patients: as many seeds test each of them once."""
+    """Seed s, of fine-tuning, tests on fold s modulo ``folds`` of a site's labelled patients: as many seeds test each
+    of them once."""
     test_patients: Positive | Annotated[tuple[str, ...], NotEmpty] | None = None
     """In place of ``folds`` the patients that every run is tested on and no run reads: their names, or how many are
     drawn, of each site in proportion to those that it has to choose from."""
@@ -118,7 +122,8 @@ class PlanSettings(Section):
     seeds: tuple[Seed, ...] = ()
     """Each deals, initialises and orders anew, pre-training and fine-tuning alike."""
     encoder_seeds: tuple[Seed, ...] = ()
-    """In place of ``seeds``: of pre-training. From scratch there is none."""
+    """In place of ``seeds``: of pre-training. From scratch there is none. With ``folds``, each task needs data of its
+    own."""
     finetune_seeds: tuple[Seed, ...] = ()
     """In place of ``seeds``: of fine-tuning, and of the draw of labelled cases. Each starts from every encoder."""
     arms: Annotated[tuple[Arm, ...], NotEmpty]
@@ -152,10 +157,12 @@ class PlanSettings(Section):
             raise ValueError("seeds are 'seeds', or 'encoder_seeds' and 'finetune_seeds': give one or the other")
         if bool(self.encoder_seeds) != bool(self.finetune_seeds):
             raise ValueError("encoder_seeds and finetune_seeds go together: give both")
-        if self.folds and (self.encoder_seeds or self.validation_patients):
+        if self.folds and self.validation_patients:
+            raise ValueError("with 'folds' each seed has a test of its own: validation_patients need 'test_patients'")
+        if self.folds and self.encoder_seeds and any(task.data is None for task in self.tasks.values()):
             raise ValueError(
-                "with 'folds' each seed has a test of its own: encoder_seeds, finetune_seeds and validation_patients "
-                "need 'test_patients' in its place"
+                "with 'folds' each seed has a test of its own, which is kept from pre-training: encoder_seeds and "
+                "finetune_seeds need 'test_patients' in its place, or 'data' of its own for each task"
             )
         if self.test_patients and any(self.left_out):
             raise ValueError("left_out is with 'folds' alone: all labelled cases of the site are the test")
