@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
 
 from experiments.studies import CELL, row
 from fedswin.experiments.paired import difference
@@ -132,3 +133,27 @@ def test_distances_are_compared_case_by_case_and_what_no_row_has_is_not() -> Non
     assert (found.mean, found.patients) == (-10, 1)
     assert difference([arm(0, 0, {"a/1": 0.5})], [base], "nsd") is None
     assert difference([arm(0, 1, {"a/1": 0.5})], [base]) is None  # no partner from scratch
+
+
+@pytest.mark.parametrize("means", [[0.1, 0.12, 0.08], [0.1, 0.3, -0.1], [0.1, 0.101], [0.1, 0.2]])
+def test_whether_it_holds_over_seeds_is_a_t_test_of_their_means(means: list[float]) -> None:
+    base = [scratch(seed, {"a/1": 0.4, "a/2": 0.6}) for seed in range(len(means))]
+    rows = [arm(seed, seed, {"a/1": 0.4 + gain, "a/2": 0.6 + gain}) for seed, gain in enumerate(means)]
+    found = difference(rows, base)
+    assert found is not None
+    assert found.holds_over_seeds == (ttest_1samp(means, 0).pvalue < 0.05)
+
+
+def test_of_three_seeds_without_a_difference_few_hold() -> None:
+    """Two in a hundred or so are sure by chance; by the bootstrap alone it is one in four."""
+    rng, held, outside = np.random.default_rng(0), 0, 0
+    patients = [f"a/{number}" for number in range(8)]
+    for _ in range(60):
+        base = [scratch(seed, dict.fromkeys(patients, 0.5)) for seed in range(3)]
+        of_seed = rng.normal(0, 0.05, 3)
+        rows = [arm(s, s, {name: 0.5 + of_seed[s] + rng.normal(0, 0.02) for name in patients}) for s in range(3)]
+        found = difference(rows, base)
+        assert found is not None
+        outside += not found.low <= 0 <= found.high
+        held += found.holds_over_seeds and not found.low <= 0 <= found.high
+    assert held <= 6 < outside

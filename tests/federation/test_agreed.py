@@ -189,7 +189,7 @@ def test_a_class_whose_score_stays_at_the_site_is_not_told_by_its_cases():
     job = parse_job({"name": "tiny", "task": "finetune", "segmentation": {"classes": classes}}, "the test")
     meta = {"labels": {"liver": 4, "tumour": 1, "Mueller": 1}, "scored": {"dice_liver": 3, "dice_tumour": 1}}
     kept = Agreement(job, SitePolicy(scalars=["loss", "dice", "dice_liver"])).keep(answer(meta=meta))
-    assert kept.meta == {}
-    known = {"labels": {"liver": 4, "tumour": 1}, "scored": {"dice_liver": 3}}
+    assert kept.meta == {"scored": {"dice_liver": 3}}
+    known = {"labels": {"liver": 4, "tumour": 1}, "scored": {"dice_liver": 3, "dice_tumour": 1}}
     kept = Agreement(job, SitePolicy(scalars=["loss", "dice", "dice_liver"])).keep(answer(meta=known))
     assert kept.meta == {"labels": {"liver": 4}, "scored": {"dice_liver": 3}}

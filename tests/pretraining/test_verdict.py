@@ -97,8 +97,8 @@ def test_the_line_of_a_model_that_learns() -> None:
         (
             {"rotation_accuracy": None},
             6,
-            "learns",
-            "contrastive 0.62 of chance, features spread 0.11, rank 37 of 96: it",
+            "not known",
+            "contrastive 0.62 of chance, features spread 0.11, rank 37 of 96: the rotation accuracy is not told",
         ),
         (
             {"contrastive_share": None},
@@ -121,6 +121,14 @@ def test_all_that_is_there_must_be_beyond_chance(
     found = judge(JOB, {**GOOD, **changes}, patients)
     assert found.verdict == verdict
     assert end in found.line
+
+
+def test_a_job_without_rotation_prediction_is_judged_by_the_rest() -> None:
+    weights = JOB.pretraining.loss_weights.model_copy(update={"rotation": 0.0})
+    found = judge(JOB.changed("pretraining", loss_weights=weights), {**GOOD, "rotation_accuracy": None}, 6)
+    assert found.verdict == "learns"
+    assert read_learning(found.as_dict()) == found
+    assert read_learning(judge(JOB, {**GOOD, "rotation_accuracy": None}, 6).as_dict()).verdict == "not known"
 
 
 def test_all_sites_patients_count_for_the_global_model() -> None:

@@ -32,7 +32,8 @@ def conclusions(plan: Plan, summaries: Sequence[Summary], axes: Sequence[str]) -
     """Return the sentences about a plan, those on its main end point first.
 
     An arm whose encoders are not all known to have learned has none but that. Of the others each is compared with
-    scratch; frozen encoders are so with a frozen random one. It is ahead or behind if the interval holds no 0.
+    scratch; frozen encoders are so with a frozen random one. It is ahead or behind if neither interval holds 0, that of
+    the bootstrap and that over seeds.
 
     Args:
         plan: the plan.
@@ -75,6 +76,8 @@ def _verdict(end_point: EndPoint, found: Difference) -> str:
         return "one patient, so no conclusion"
     if found.low <= 0 <= found.high:
         return "no difference is shown"
+    if not found.holds_over_seeds:
+        return "not more than seeds differ, so no conclusion"
     return "ahead" if (found.low > 0) != (end_point == "hd95") else "behind"
 
 

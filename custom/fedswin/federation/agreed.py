@@ -73,7 +73,7 @@ class Agreement:
             **dict.fromkeys(_COUNTS, is_count),
             "previous": lambda value: is_count(value) or value == -1,
             "labels": lambda value: _are_counts(value, job.segmentation.classes),
-            "scored": lambda value: _are_counts(value, self._metrics),
+            "scored": lambda value: _are_counts(value, job.reported),
             "regions": lambda value: isinstance(value, list) and value == [name for name in REGIONS if name in value],
             "precision": lambda value: isinstance(value, str) and value in get_args(Precision),
             "seconds": is_number,
@@ -94,6 +94,9 @@ class Agreement:
         }
         if labels := kept.meta.get("labels"):  # a class whose score stays here is one that others are not to know of
             kept.meta["labels"] = {name: n for name, n in labels.items() if self._policy.allows_scalar(f"dice_{name}")}
+        scored = {name: count for name, count in kept.meta.pop("scored", {}).items() if name in self._metrics}
+        if scored:
+            kept.meta["scored"] = scored
         if isinstance(means := answer.meta.get("train"), Mapping):
             kept.meta["train"] = {
                 str(name): value

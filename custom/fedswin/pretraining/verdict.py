@@ -66,6 +66,7 @@ class Learning:
         feature_rank: RankMe of the features over views.
         feature_rank_limit: what the rank is at most: the smaller of the number of views and of features.
         round: the round of the model.
+        rotation_withheld: whether the job trains rotation prediction, and no plausible accuracy of it is told.
     """
 
     rotation_accuracy: float | None = None
@@ -76,6 +77,7 @@ class Learning:
     feature_rank: float | None = None
     feature_rank_limit: int | None = None
     round: int | None = None
+    rotation_withheld: bool = False
 
     @property
     def is_measured(self) -> bool:
@@ -137,7 +139,7 @@ class Learning:
         if self.rotation_accuracy is None and self.contrastive_share is None:
             measured = self.feature_spread is not None  # which an initialisation has, too
             return "neither rotation nor contrastive to tell by" if measured else "no validation case to tell by"
-        return ""
+        return "the rotation accuracy is not told" if self.rotation_withheld else ""
 
 
 def judge(job: Job, metrics: Mapping[str, Any], patients: int | None, sites: int = 1) -> Learning:
@@ -162,6 +164,7 @@ def judge(job: Job, metrics: Mapping[str, Any], patients: int | None, sites: int
         feature_spread=known.get("feature_spread"),
         feature_rank=known.get("feature_rank"),
         feature_rank_limit=min(views, 16 * job.model.feature_size) if "feature_rank" in known else None,
+        rotation_withheld=mean is None and job.pretraining.loss_weights.rotation > 0,
     )
 
 
@@ -205,7 +208,7 @@ def read_learning(told: Any) -> Learning | None:
             known[name] = told[name]
     if known.get("rotation_accuracy_bound", 0.0) > known.get("rotation_accuracy", 0.0):
         del known["rotation_accuracy_bound"]  # no interval has it
-    found = Learning(**known)
+    found = Learning(**known, rotation_withheld=told.get("rotation_withheld") is True)
     return found if found.is_measured else None
 
 
