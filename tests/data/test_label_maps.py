@@ -96,6 +96,6 @@ def test_a_site_that_names_it_is_sound_and_is_read_as_a_job_of_other_numbers(exa
     assert check_site(site, Demands.of(job)).findings == []
     found = Volumes(site.cases("training"), job)[0].label().unique(return_counts=True)
     voxels = np.asarray(nib.load(example / "label.nii.gz").dataobj)
-    expected = [np.isin(voxels, values).sum() for values in ([5], [1], [2, 3], [52])]
+    expected = [np.isin(voxels, values).sum() for values in ([5], [1], [2, 3], [6])]
     assert found[0].tolist() == [0, 1, 2, 3, 4]
     assert found[1].tolist()[1:] == expected
