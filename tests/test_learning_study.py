@@ -10,7 +10,8 @@ SCRIPT = Path(__file__).parents[1] / ".ci" / "learning_study.py"
 
 def test_the_page_that_ships_is_what_its_rows_say() -> None:
     spec = importlib.util.spec_from_file_location("learning_study", SCRIPT)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     study = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(study)
     assert study.read()
