@@ -34,7 +34,9 @@ TRAINING = {"pretrain": LOSSES, "finetune": {"loss"}}
 OF_THE_OPTIMIZER = {"learning_rate", "gradient_norm"}
 OF_EACH_STEP = {"steps_per_second", "voxels_per_second", "memory_megabytes", "waiting_seconds"}
 COUNTS = {"cases", "validation_cases", "steps", "seconds", "bytes_up", "bytes_down", "previous", "voxels", "memory"}
+PRECISIONS = {"float32", "bfloat16"}
 WORDS = {
+    *PRECISIONS,
     *("", "ok", "eof", "_ok", "success", "study", "fed.event", "fed.analytix_log_stats", "fedswin_alive"),
     *("DXO", "WEIGHTS", "METRICS", "ANALYTIC", "SCALAR", "TORCH_TENSORBOARD", PREPARE, TRAIN, VALIDATE),
     *("__sync_runner__", "__job_heartbeat__", "__task_check__", "__end_run__", "Start the client app..."),
@@ -81,6 +83,8 @@ class TestAnAnswer:
             assert set(content) == {"kind", "data", "meta"}
             numbers = {path[1:]: leaf for path, leaf in leaves(content, ("",)) if not is_tensor(leaf)}
             assert numbers.pop(("kind",)) == ("WEIGHTS" if answer.task == TRAIN else "METRICS")
+            if answer.task == PREPARE:
+                assert numbers.pop(("meta", "precision")) in PRECISIONS
             assert set(numbers) <= set(known_numbers(task)), answer.task
             assert all(type(number) in (int, float) for number in numbers.values())
 
