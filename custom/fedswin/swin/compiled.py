@@ -25,7 +25,7 @@ def takes(tensor: Tensor) -> bool:
 
 
 def parts(count: int) -> list[tuple[int, int]]:
-    """Return the first and the last but one of ``count`` items for each of torch's threads."""
+    """Share ``count`` items out among torch's threads: of each its first item, and the one to end before."""
     number = min(torch.get_num_threads(), count)
     bounds = [count * part // number for part in range(number + 1)]
     return list(itertools.pairwise(bounds))
@@ -45,7 +45,6 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="attention")
 
 
-if hasattr(
-    os, "register_at_fork"
-):  # the threads of a pool do not come along, and whoever waits for them waits for ever
+if hasattr(os, "register_at_fork"):
+    # The threads of a pool do not come along, and whoever waits for them waits for ever.
     os.register_at_fork(after_in_child=_pool.cache_clear)
